@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""XapiModule: what every module that speaks XAPI has in common.
+
+A state module is an argument spec and a `plan` function:
+
+    def plan(module: XapiModule) -> ChangeSet: ...
+    def main() -> None:
+        XapiModule(SPEC).converge("network", plan)
+
+An information module hands a function that returns its result to `report`. Login, check mode, diff, the returned object
+and every error are dealt with here, once.
+"""
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible_collections.nobloat.xen.plugins.module_utils.change import (
+    ApplyError,
+    ChangeSet,
+)
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import (
+    HAS_XENAPI,
+    XENAPI_IMPORT_ERROR,
+    Session,
+)
+
+CONNECTION_SPEC: dict[str, dict[str, Any]] = {
+    "hostname": {"type": "str", "fallback": (env_fallback, ["XENSERVER_HOST"])},
+    "username": {"type": "str", "default": "root", "fallback": (env_fallback, ["XENSERVER_USER"])},
+    "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["XENSERVER_PASSWORD"])},
+    "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["XENSERVER_VALIDATE_CERTS"])},
+    "ca_path": {"type": "path"},
+    "session": {"type": "str"},
+    "timeout": {"type": "int", "default": 60},
+}
+
+WAIT_SPEC: dict[str, dict[str, Any]] = {
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 900},
+}
+
+# The action plugin shows at -v what a module writes to the file that this variable names.
+PROGRESS_VARIABLE = "NOBLOAT_XEN_PROGRESS"
+
+
+class XapiModule(AnsibleModule):
+    """An AnsibleModule with an open XAPI session (`self.xapi`) while `converge` or `report` runs."""
+
+    xapi: Session
+
+    def __init__(self, spec: Mapping[str, Any], *, waits: bool = False, **rules: Any) -> None:
+        """`spec`: the module's own options; `waits`: it starts long operations; `rules`: those of AnsibleModule."""
+        super().__init__(
+            argument_spec={**CONNECTION_SPEC, **(WAIT_SPEC if waits else {}), **spec}, supports_check_mode=True, **rules
+        )
+        self.detached: list[str] = []
+        if not HAS_XENAPI:
+            self.fail_json(msg=missing_required_lib("XenAPI"), exception=XENAPI_IMPORT_ERROR)
+
+    def converge(self, key: str, plan: Callable[[XapiModule], ChangeSet]) -> None:
+        """Plan, apply unless in check mode, and exit with the object as it is now (or would be) under `key`."""
+
+        def work() -> dict[str, Any]:
+            changes = plan(self)
+            if not self.check_mode:
+                changes.apply(self.progress)
+            return {"changed": changes.changed, "diff": changes.diff(), key: changes.after, **self._task_result()}
+
+        self._guard(work)
+
+    def report(self, look: Callable[[XapiModule], dict[str, Any]]) -> None:
+        """Exit with what `look` found; nothing is changed."""
+        self._guard(lambda: {"changed": False, **look(self)})
+
+    def run(self, method: str, *args: Any, last: bool = False) -> Any:
+        """Run a long operation as a XAPI task and return its result, within `wait_timeout`.
+
+        `last`: nothing depends on its result, so with `wait: false` it is only started.
+        """
+        return run_task(self, self.xapi, method, *args, last=last)
+
+    def progress(self, text: str) -> None:
+        """Tell the user, at -v, what is going on."""
+        path = os.environ.get(PROGRESS_VARIABLE)
+        if path:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+
+    def _task_result(self) -> dict[str, Any]:
+        return {"task": self.detached[-1]} if self.detached else {}
+
+    def _guard(self, work: Callable[[], dict[str, Any]]) -> None:
+        """The one place where errors become fail_json; XapiError, ApplyError and our own mistakes alike."""
+        try:
+            self.xapi = self.open_session()
+            try:
+                result = work()
+            finally:
+                if not self.params["session"]:
+                    self.xapi.logout()
+        except ApplyError as error:
+            self.fail(error.cause, error.leftovers)
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.exit_json(**result)
+
+    def fail(self, error: Exception, leftovers: Iterable[str] = ()) -> None:
+        """Exit with an error in plain words; with `leftovers`, what was half made and is still there."""
+        result: dict[str, Any] = {"leftovers": list(leftovers)} if leftovers else {}
+        if isinstance(error, XapiError):
+            result["xapi_error"] = {"code": error.code, "params": error.params}
+            if error.hint:
+                result["hint"] = error.hint
+            self.fail_json(msg=str(error), **result)
+        if isinstance(error, ValueError):
+            self.fail_json(msg=str(error), **result)
+        self.fail_json(
+            msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {error}",
+            exception=traceback.format_exc(), **result,
+        )
+
+    def open_session(self) -> Session:
+        """Log in, or join the session that module `session` opened."""
+        if self.params["session"]:
+            return load_session(self.params["session"], self.params["timeout"])
+        for name, variable in (("hostname", "XENSERVER_HOST"), ("password", "XENSERVER_PASSWORD")):
+            if not self.params[name]:
+                raise ValueError(f"Say which pool: {name} (or the environment variable {variable}), or session.")
+        session = Session(
+            self.params["hostname"], self.params["username"], self.params["password"],
+            validate_certs=self.params["validate_certs"], ca_path=self.params["ca_path"], timeout=self.params["timeout"],
+        )
+        session.login()
+        return session
+
+
+def run_task(module: XapiModule, session: Session, method: str, *args: Any, last: bool = False) -> Any:
+    """XapiModule.run for a session of one's own (a thread that works on one object of a list)."""
+    if last and not module.params.get("wait", True):
+        module.detached.append(session.call(f"Async.{method}", *args))
+        return None
+    return tasks.run(
+        session, method, *args, timeout=module.params.get("wait_timeout"),
+        on_progress=lambda fraction: module.progress(f"{method}: {fraction:.0%}"),
+    )
+
+
+def load_session(path: str, timeout: float) -> Session:
+    """The session behind a reference of module `session`: a file that only its owner can read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            saved = json.load(stream)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"There is no session {path} (any more). Was it logged out, or opened on another host? ({error})"
+        ) from error
+    return Session(
+        saved["url"], reference=saved["reference"], validate_certs=saved["validate_certs"], ca_path=saved["ca_path"],
+        timeout=timeout,
+    )
