@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -18,8 +17,8 @@ from collections.abc import Iterable, Mapping
 
 _PLACE = re.compile(r"\{(\d)(?::(\w+))?\}")
 
-# code -> (message, what to do). Codes and their parameters: XenServer API reference, "Error codes"; SR_BACKEND_FAILURE_*
-# from the storage manager's own list, parameters always ["", text, ""].
+# code -> (message, what to do). Codes and their parameters: XenServer API reference, "Error codes". Those of
+# SR_BACKEND_FAILURE_* come from the storage manager's own list, their parameters are always ["", text, ""].
 HINTS: dict[str, tuple[str, str]] = {
     # session and rights
     "SESSION_AUTHENTICATION_FAILED": (
@@ -161,7 +160,10 @@ HINTS: dict[str, tuple[str, str]] = {
     ),
     "VM_MIGRATE_FAILED": ("guest {0:VM} could not be migrated: {3}", "It keeps running where it was."),
     "VM_REVERT_FAILED": ("guest {0:VM} could not be reverted to {1:VM}", ""),
-    "MEMORY_CONSTRAINT_VIOLATION": ("the memory limits do not fit together: {0}", "Keep static min <= dynamic min <= dynamic max <= static max."),
+    "MEMORY_CONSTRAINT_VIOLATION": (
+        "the memory limits do not fit together: {0}",
+        "They must keep static min <= dynamic min <= dynamic max <= static max.",
+    ),
     "MEMORY_CONSTRAINT_VIOLATION_ORDER": (
         "the memory limits are in the wrong order",
         "They must keep static min <= dynamic min <= dynamic max <= static max.",
@@ -300,7 +302,7 @@ class XapiError(Exception):
 
 
 class XapiUnreachable(XapiError):
-    """No usable answer: code ``UNREACHABLE``, ``CERTIFICATE_INVALID`` or ``TIMEOUT``.
+    """No usable answer: code ``UNREACHABLE``, ``CERTIFICATE_INVALID``, ``TIMEOUT`` or ``NOT_XAPI``.
 
     ``sent`` tells whether the request may have reached the server, so that what it asked for may have happened.
     """

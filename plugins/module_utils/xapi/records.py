@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -133,7 +132,7 @@ def class_name(text: str) -> str:
 
 
 def typed(cls: str, ref: str, raw: dict[str, Any]) -> dict[str, Any]:
-    """Give the fields of ``raw`` their types, in place, and add ``ref``; unknown classes and fields stay as they are."""
+    """Give the fields of ``raw`` their types, in place, and add ``ref``; unknown classes and fields stay as is."""
     for field, convert in TYPES.get(cls, {}).items():
         value = raw.get(field)
         if value is None:
@@ -176,10 +175,7 @@ def where(cls: str, **equal: object) -> str:
 
 def records(session: Session, cls: str, where: str = "") -> dict[str, dict[str, Any]]:
     """All records of a class, or those for which ``where`` holds: ``{reference: record}``. One call."""
-    if where:
-        raw = session.bulk(f"{cls}.get_all_records_where", where)
-    else:
-        raw = session.bulk(f"{cls}.get_all_records")
+    raw = session.bulk(f"{cls}.get_all_records_where", where) if where else session.bulk(f"{cls}.get_all_records")
     return {ref: typed(cls, ref, record) for ref, record in raw.items()}
 
 

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -44,46 +43,36 @@ def wait(
     on_progress: Progress | None = None,
 ) -> Any:
     """Wait for a task that was started elsewhere (a transfer's), then destroy it; else as ``run``."""
-    reachable = ended = False
     try:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        final = _follow(session, task, deadline, on_progress)
-        if final is None:
-            final = _stop(session, task)
-        reachable = True
-        if final is None:
-            raise XapiError(
-                "TIMEOUT",
-                (what, f"{timeout:g}"),
-                f"{what} did not end within {timeout:g} seconds and cannot be stopped: it may still be going on",
-                "Look at the pool's tasks; allow more time if it was merely slow.",
-            )
-        ended = True
-        if final["status"] == "cancelled" and timeout is not None and "stopped_by_us" in final:
-            raise XapiError(
-                "TIMEOUT",
-                (what, f"{timeout:g}"),
-                f"{what} did not end within {timeout:g} seconds and was cancelled",
-                "Allow more time, or look for what holds it up.",
-            )
-        if final["status"] != "success":
-            raise XapiError.from_failure(final["error_info"] or ["TASK_CANCELLED", task])
-        return decode(final["result"])
+        final = _follow(session, task, None if timeout is None else time.monotonic() + timeout, on_progress)
+        late = final is None
+        if late:
+            _try(session, "task.cancel", task)
+            final = _follow(session, task, time.monotonic() + _GRACE, None)
     except XapiUnreachable:
-        raise
-    except XapiError:
-        reachable = True
-        raise
+        raise  # nothing can be tidied up; XAPI forgets ended tasks after an hour
     except BaseException:
-        reachable = True
-        if not ended:
-            with contextlib.suppress(XapiError):
-                session.call("task.cancel", task)
+        _try(session, "task.cancel", task)
+        _try(session, "task.destroy", task)
         raise
-    finally:
-        if reachable:
-            with contextlib.suppress(XapiError):
-                session.call("task.destroy", task)
+    _try(session, "task.destroy", task)
+    if final is None:
+        raise XapiError(
+            "TIMEOUT",
+            (what, f"{timeout:g}"),
+            f"{what} did not end within {timeout:g} seconds and cannot be stopped: it may still be going on",
+            "Look at the pool's tasks; allow more time if it was merely slow.",
+        )
+    if late and final["status"] == "cancelled":
+        raise XapiError(
+            "TIMEOUT",
+            (what, f"{timeout:g}"),
+            f"{what} did not end within {timeout:g} seconds and was cancelled",
+            "Allow more time, or look for what holds it up.",
+        )
+    if final["status"] != "success":
+        raise XapiError.from_failure(final["error_info"] or ["TASK_CANCELLED", task])
+    return decode(final["result"])
 
 
 def decode(result: str) -> Any:
@@ -96,11 +85,9 @@ def decode(result: str) -> Any:
         return result
 
 
-def _stop(session: Session, task: str) -> dict[str, Any] | None:
+def _try(session: Session, method: str, task: str) -> None:
     with contextlib.suppress(XapiError):
-        session.call("task.cancel", task)
-    final = _follow(session, task, time.monotonic() + _GRACE, None)
-    return {**final, "stopped_by_us": True} if final else None
+        session.call(method, task)
 
 
 def _follow(

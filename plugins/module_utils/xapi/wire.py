@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -36,7 +35,7 @@ class Reply(NamedTuple):
 
 
 def normal_url(url: str) -> str:
-    """``https://host[:port]`` from a URL or a bare host name or address (IPv6 too); ``https`` when no scheme is given."""
+    """``https://host[:port]`` from a URL or a bare host name or address (IPv6 too); without a scheme it is https."""
     text = url.strip()
     if "://" not in text:
         if text.count(":") > 1 and not text.startswith("["):

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bulk data over XAPI's HTTP handlers (/export, /import, /export_raw_vdi ...), each tracked by a task.
+
+XAPI sends "200 OK" before it starts, so only the task tells whether a transfer succeeded. A host that does not see the
+storage answers with a redirect to one that does; an upload is then sent again from where it began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import select
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from . import tasks
+from .errors import XapiError, XapiUnreachable
+from .session import Session
+from .wire import Wire
+
+Counter = Callable[[int], None]
+
+_CHUNK = 1 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_HOPS = 3
+
+
+def get(
+    session: Session,
+    path: str,
+    query: Mapping[str, object],
+    target: BinaryIO,
+    *,
+    timeout: float | None = 60.0,
+    on_bytes: Counter | None = None,
+) -> int:
+    """Download ``path`` (``/export``) into ``target``; returns the number of bytes.
+
+    ``timeout``: seconds that XAPI gets to finish its task once the data has ended. ``on_bytes`` gets the running total.
+    """
+
+    def exchange(wire: Wire, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
+        connection = wire.connect()
+        connection.request("GET", address, headers={"Cookie": cookie})
+        response = connection.getresponse()
+        total = 0
+        while response.status == 200 and (chunk := response.read(_CHUNK)):
+            target.write(chunk)
+            total += len(chunk)
+            if on_bytes:
+                on_bytes(total)
+        return response, total
+
+    return _transfer(session, "GET", path, query, exchange, timeout)[0]
+
+
+def put(
+    session: Session,
+    path: str,
+    query: Mapping[str, object],
+    source: BinaryIO,
+    size: int,
+    *,
+    timeout: float | None = 60.0,
+    on_bytes: Counter | None = None,
+) -> Any:
+    """Upload ``size`` bytes of the seekable ``source`` to ``path`` (``/import``); returns the task's result."""
+    start = source.tell()
+
+    def exchange(wire: Wire, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
+        source.seek(start)
+        connection = wire.connect()
+        connection.putrequest("PUT", address)
+        connection.putheader("Cookie", cookie)
+        connection.putheader("Content-Type", "application/octet-stream")
+        connection.putheader("Content-Length", str(size))  # XAPI refuses chunked encoding
+        connection.endheaders()
+        # The response object is made first: it holds what arrives while the body is still being sent.
+        response = http.client.HTTPResponse(connection.sock, method="PUT")
+        total = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while total < size and not _answered(connection, response):
+                chunk = source.read(min(_CHUNK, size - total))
+                if not chunk:
+                    raise XapiError("SOURCE_TOO_SHORT", (size, total), f"only {total} of {size} bytes could be read")
+                connection.sock.sendall(chunk)
+                total += len(chunk)
+                if on_bytes:
+                    on_bytes(total)
+        response.begin()
+        return response, total
+
+    return _transfer(session, "PUT", path, query, exchange, timeout)[1]
+
+
+def _answered(connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> bool:
+    """Whether the server has answered before the body was complete: a refusal or a redirect."""
+    if not select.select([connection.sock], [], [], 0)[0]:
+        return False
+    timeout = connection.sock.gettimeout()
+    connection.sock.settimeout(0)
+    try:
+        # Bytes on the socket may also be TLS's own; only bytes of the reply count.
+        return bool(response.fp.peek(1))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # An encrypted connection says "want read" when only its own bytes have come.
+        return type(error).__name__ not in ("SSLWantReadError", "SSLWantWriteError")
+    finally:
+        connection.sock.settimeout(timeout)
+
+
+def _transfer(
+    session: Session,
+    method: str,
+    path: str,
+    query: Mapping[str, object],
+    exchange: Callable[[Wire, str, str], tuple[http.client.HTTPResponse, int]],
+    timeout: float | None,
+) -> tuple[int, Any]:
+    task = session.call("task.create", f"{method} {path}", "")
+    # The session is a secret and travels as a cookie: queries end up in logs.
+    address = f"{session.url}{path}?{urlencode({**query, 'task_id': task})}"
+    try:
+        for _hop in range(_MAX_HOPS + 1):
+            parts = urlsplit(address)
+            if session.url.startswith("https:") and parts.scheme != "https":
+                raise XapiError("INSECURE_REDIRECT", (address,), f"{path} was redirected away from TLS, not followed")
+            wire = session.wire_to(f"{parts.scheme}://{parts.netloc}")
+            try:
+                response, total = exchange(wire, f"{parts.path}?{parts.query}", f"session_id={session.reference}")
+                status, location = response.status, response.getheader("Location", "")
+            except XapiError:
+                raise
+            except (OSError, http.client.HTTPException) as error:
+                _raise_task_error(session, task)
+                raise XapiUnreachable(
+                    "UNREACHABLE", f"the transfer with {wire.url} broke: {error or type(error).__name__}", sent=True
+                ) from error
+            finally:
+                wire.close()
+            if status not in _REDIRECTS or not location:
+                break
+            address = urljoin(address, location)
+        if status != 200:
+            _raise_task_error(session, task)
+            raise XapiError("HTTP_ERROR", (path, status), f"{wire.url} refused {method} {path} with HTTP {status}")
+    except BaseException:
+        with contextlib.suppress(XapiError):
+            session.call("task.destroy", task)
+        raise
+    return total, tasks.wait(session, task, what=f"{method} {path}", timeout=timeout)
+
+
+def _raise_task_error(session: Session, task: str) -> None:
+    """XAPI's own reason, which only the task tells."""
+    record = session.call("task.get_record", task)
+    if record["status"] == "failure":
+        raise XapiError.from_failure(record["error_info"])
