@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pools, hosts, networks, SRs, VDIs and VMs share: description, tags and other_config (doc fragment nobloat.xen.common)."""
+"""What all kinds of objects share: name, description, tags and other_config (doc fragment nobloat.xen.common)."""
 from __future__ import annotations
 
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, merged
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 COMMON_SPEC: dict[str, dict[str, Any]] = {
     "description": {"type": "str"},
@@ -17,7 +19,10 @@ COMMON_SPEC: dict[str, dict[str, Any]] = {
 }
 
 # Keys of other_config that XAPI keeps for itself: never purged.
-XAPI_KEYS = frozenset({"mac_seed", "base_template_name", "default_template", "import_task", "install_repository", "memory-ratio-hvm"})
+XAPI_KEYS = frozenset({
+    "mac_seed", "base_template_name", "default_template", "import_task", "install_repository", "memory-ratio-hvm",
+    "agent_start_time", "boot_time", "iscsi_iqn", "multipathing",
+})
 
 
 def common_view(record: dict[str, Any]) -> dict[str, Any]:
@@ -51,3 +56,33 @@ def plan_common(changes: ChangeSet, module: XapiModule, cls: str, record: dict[s
         kept = {key: live[key] for key in XAPI_KEYS & live.keys()}
         exact = kept | merged(live, wanted, purge=params["purge"])
         changes.set("other_config", exact, lambda value: call(f"{cls}.set_other_config", ref, value))
+
+
+def find_named(session: Session, cls: str, params: dict[str, Any], *, required: bool) -> dict[str, Any] | None:
+    """The object that the option `name` (name or uuid) means, under its name of old or, once renamed, its `new_name`.
+
+    Raises NotFound, Ambiguous, or ValueError where another object has the new name already.
+    """
+    name, new_name = params["name"], params["new_name"]
+    if not new_name:
+        return records.find(session, cls, name, required=required)
+    old = records.find(session, cls, name, required=False)
+    if old and old["name_label"] == new_name:
+        return old
+    new = records.find(session, cls, new_name, required=required and not old)
+    if old and new:
+        raise ValueError(f"{cls} {name} cannot become {new_name}: there is one already ({new['uuid']}).")
+    return old or new
+
+
+def matching(session: Session, cls: str, name: str | None) -> list[dict[str, Any]]:
+    """Records of a class, sorted by name: all of them, or those with this name or uuid."""
+    where = ""
+    quoted = records.quote(name) if name else None
+    if quoted:
+        where = f'field "name__label"={quoted} or field "uuid"={quoted}'
+    found = records.records(session, cls, where).values()
+    return sorted(
+        (record for record in found if not name or name in (record["name_label"], record["uuid"])),
+        key=lambda record: (record["name_label"], record["uuid"]),
+    )
