@@ -30,14 +30,15 @@ EXAMPLES = r"""
 
 - name: Who is the coordinator?
   ansible.builtin.debug:
-    msg: "{{ found.pool.coordinator.name }}"
+    msg: "{{ found.pools[0].coordinator.name }}"
 """
 
 RETURN = r"""
-pool:
-  description: The pool.
+pools:
+  description: The pool, as the only element of a list.
   returned: success
-  type: dict
+  type: list
+  elements: dict
   contains:
     name:
       description: Name.
@@ -160,7 +161,7 @@ Record = dict[str, Any]
 def look(module: XapiModule) -> dict[str, Any]:
     record, srs = read_pool(module.xapi)
     hosts, metrics = records(module.xapi, "host"), records(module.xapi, "host_metrics")
-    return {"pool": {**pool_view(record, srs), **pool_facts(record, hosts, metrics)}}
+    return {"pools": [{**pool_view(record, srs), **pool_facts(record, hosts, metrics)}]}
 
 
 def pool_facts(record: Record, hosts: dict[str, Record], metrics: dict[str, Record]) -> Record:
