@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the integration targets against xapisim: one pool per target, so that none can disturb another.
+
+    python tests/integration/run.py [TARGET ...]
+
+Runs `ansible-test integration --local` in the collection tree it stands in (a tree below ansible_collections/nobloat/xen),
+and then checks that every state module was proven (see targets/setup_contract/action_plugins/prove.py): created or changed
+something, was idempotent, and failed clearly at least once.
+"""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+
+from xapisim.launcher import launch  # noqa: E402
+
+
+def targets() -> list[str]:
+    return sorted(path.name for path in (HERE / "targets").iterdir() if not path.name.startswith("setup_"))
+
+
+def state_modules() -> list[str]:
+    """All modules that bring something into a state: those that do not just look or log in."""
+    names = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+    return [name for name in names if not name.endswith("_info") and name != "session"]
+
+
+def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:
+    """What is missing in the evidence, one line per module and property."""
+    wanted = {
+        "a change, predicted by check mode and idempotent": lambda entry: not entry["fails"] and entry["changed"] and entry["again"],
+        "an unchanged run": lambda entry: not entry["fails"] and not entry["changed"],
+        "a clear failure that leaves the pool alone": lambda entry: entry["fails"],
+    }
+    return [
+        f"{module}: {what}"
+        for module in modules for what, test in wanted.items()
+        if not any(entry["module"] == f"nobloat.xen.{module}" and test(entry) for entry in entries)
+    ]
+
+
+def configure(info: dict[str, Any], chosen: list[str], proven: Path) -> dict[str, Any]:
+    """The variables that the targets read: `xapi` {target: connection options}, `xapisim` {control, hosts by target}."""
+    pools = {pool["name"]: pool for pool in info["pools"]}
+    return {
+        "xapi": {
+            name: {"hostname": pools[name]["url"], "username": pools[name]["username"], "password": pools[name]["password"]}
+            for name in chosen
+        },
+        "xapisim": {"control": info["control"], "hosts": {name: pools[name]["hosts"] for name in chosen}},
+        "xapi_proven": str(proven),
+    }
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or targets()
+    config = HERE / "integration_config.yml"
+    with tempfile.TemporaryDirectory() as folder:
+        proven, scenario = Path(folder, "proven.jsonl"), Path(folder, "scenario.yml")
+        proven.touch()
+        pools = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))
+        scenario.write_text(yaml.safe_dump({**pools, "pools": [{**pools["pools"][0], "name": name} for name in chosen]}))
+        with launch(scenario=scenario) as info:
+            config.write_text(yaml.safe_dump(configure(info, chosen, proven)), encoding="utf-8")
+            try:
+                command = ["ansible-test", "integration", "--local", "--requirements", "--color", "no", *chosen]
+                code = subprocess.call(command, cwd=ROOT)
+            finally:
+                config.unlink()
+        entries = [json.loads(line) for line in proven.read_text(encoding="utf-8").splitlines()]
+    missing = unproven(entries, [name for name in state_modules() if name in chosen or chosen == targets()])
+    print("\n".join(f"NOT PROVEN  {line}" for line in missing))
+    print(f"{len(entries)} calls proven in {len(chosen)} targets, {len(missing)} proofs missing")
+    return code or bool(missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""prove: run a state module in check mode, for real and once more, and hold it against the pool as the plain SDK reads it.
+
+    - prove:
+        module: nobloat.xen.network
+        args: {name: storage, mtu: 9000}
+        changed: true             # false: already in that state
+        reads: {network: {name_label: storage}}          # which records to hand back, as `records`
+        fails: regular expression # instead: must fail so, in both modes, and leave the pool as it was
+        again: false              # an action such as `restarted`, which is done again each time
+
+Proven for each call:
+  * check mode leaves every record of the pool as it was;
+  * check mode predicts `changed` and the diff of the real run, and the real run leaves the pool as it was if `changed` is false;
+  * the diff's "after" is what the module finds when it looks again;
+  * the second run changes nothing, in either mode.
+"""
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import XenAPI
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+CLASSES = ("pool", "host", "network", "PIF", "VLAN", "Bond", "SR", "PBD", "VDI", "VBD", "VIF", "VM", "secret")
+# What moves by itself: not part of a pool's configuration.
+VOLATILE = {"allowed_operations", "current_operations", "last_updated", "memory_free", "network_utilisation_kbs"}
+
+
+def read(login: dict[str, Any], classes: tuple[str, ...] = CLASSES) -> dict[str, dict[str, dict[str, Any]]]:
+    """All records of a pool, {class: {ref: record}}, through the XenAPI SDK alone."""
+    session = XenAPI.Session(login["hostname"], ignore_ssl=True)
+    session.xenapi.login_with_password(login["username"], login["password"], "2.0", "integration tests")
+    try:
+        return {name: getattr(session.xenapi, name).get_all_records() for name in classes}
+    finally:
+        session.xenapi.session.logout()
+
+
+def still(state: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """A state without what moves by itself, {class/ref: {field: value}}, sets in a stable order."""
+    return {
+        f"{name}/{ref}": {
+            key: sorted(value, key=str) if isinstance(value, list) else str(value)
+            for key, value in record.items() if key not in VOLATILE
+        }
+        for name, records in state.items() for ref, record in records.items()
+    }
+
+
+def moved(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:
+    """Fields that differ between two states, one line each."""
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old is None or new is None:
+            lines.append(f"{key}: {'appeared' if old is None else 'is gone'}")
+        else:
+            lines += [f"{key}.{name}: {old[name]} -> {new.get(name)}" for name in old if old[name] != new.get(name)]
+    return lines
+
+
+def foretold(predicted: Any, real: Any, path: str = "") -> list[str]:
+    """Where `real` is not what was predicted; keys that only exist once an object is made (a uuid) may come on top."""
+    if isinstance(predicted, dict) and isinstance(real, dict):
+        missing = [f"{path}/{key} is missing" for key in predicted.keys() - real.keys()]
+        return missing + [line for key in predicted.keys() & real.keys()
+                          for line in foretold(predicted[key], real[key], f"{path}/{key}")]
+    if isinstance(predicted, list) and isinstance(real, list) and len(predicted) == len(real):
+        return [line for index, (old, new) in enumerate(zip(predicted, real, strict=True))
+                for line in foretold(old, new, f"{path}/{index}")]
+    return [] if predicted == real else [f"{path}: {predicted!r} became {real!r}"]
+
+
+def sides(result: dict[str, Any], side: str) -> Any:
+    """One side of a result's diff; a module for a list of objects returns a list of diffs, keyed here by its header."""
+    diff = result.get("diff")
+    if diff is None:
+        raise AnsibleError("the module returned no diff")
+    if isinstance(diff, list):
+        return {part[f"{side}_header"]: part[side] for part in diff}
+    return diff[side]
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self.task_vars = task_vars or {}
+        self.login = self.task_vars["xapi"][self.task_vars["ansible_role_name"]]
+        args = self._task.args
+        self.module, self.args = args["module"], args.get("args", {})
+        try:
+            result = self.fails(args["fails"]) if "fails" in args else self.proven(args)
+        except AnsibleError as error:
+            return {"failed": True, "msg": f"{self.module} {json.dumps(self.args, default=str)}: {error}"}
+        self.record()
+        return result
+
+    def call(self, *, check: bool) -> dict[str, Any]:
+        self._task.check_mode, self._task.diff = check, True
+        return self._execute_module(
+            module_name=self.module, module_args={**self.login, **self.args}, task_vars=self.task_vars
+        )
+
+    def good(self, *, check: bool) -> dict[str, Any]:
+        result = self.call(check=check)
+        if result.get("failed"):
+            raise AnsibleError(f"{'check mode' if check else 'the run'} failed: {result}")
+        return result
+
+    def unmoved(self, before: dict[str, dict[str, Any]], what: str) -> None:
+        lines = moved(before, still(read(self.login)))
+        if lines:
+            raise AnsibleError(f"{what} changed the pool: {lines[:10]}")
+
+    def fails(self, pattern: str) -> dict[str, Any]:
+        before = still(read(self.login))
+        for check in (True, False):
+            result = self.call(check=check)
+            mode = "check mode" if check else "the run"
+            if not result.get("failed"):
+                raise AnsibleError(f"{mode} was to fail, but returned {result}")
+            if not re.search(pattern, result["msg"]) or "Traceback" in str(result):
+                raise AnsibleError(f"{mode} failed otherwise than by {pattern!r}: {result}")
+        self.unmoved(before, "the failed run")
+        return {"changed": False, "result": result}
+
+    def proven(self, args: dict[str, Any]) -> dict[str, Any]:
+        changed = args.get("changed", True)
+        before = still(read(self.login))
+        predicted = self.good(check=True)
+        self.unmoved(before, "check mode")
+        real = self.good(check=False)
+        for name, result in (("check mode", predicted), ("the run", real)):
+            if result["changed"] is not changed:
+                raise AnsibleError(f"{name} says changed={result['changed']}: {sides(result, 'before')} -> {sides(result, 'after')}")
+        state = read(self.login)
+        if changed and not moved(before, still(state)):
+            raise AnsibleError("the run says changed, and the pool is as it was")
+        if not changed:
+            self.unmoved(before, "the run that says changed=false")
+        for side in ("before", "after"):
+            self.agree(predicted, real, side, side, "check mode predicted otherwise")
+        if args.get("again", True):
+            self.idempotent(real, still(state))
+        return {"changed": changed, "result": real, "check": predicted, "records": self.pick(state, args.get("reads", {}))}
+
+    def agree(self, first: dict[str, Any], second: dict[str, Any], side: str, other: str, complaint: str) -> None:
+        lines = foretold(sides(first, side), sides(second, other))
+        if lines:
+            raise AnsibleError(f"{complaint}: {lines[:10]}")
+
+    def idempotent(self, real: dict[str, Any], state: dict[str, dict[str, Any]]) -> None:
+        for check in (False, True):
+            again = self.good(check=check)
+            if again["changed"]:
+                raise AnsibleError(f"the second run changes again: {sides(again, 'before')} -> {sides(again, 'after')}")
+            self.unmoved(state, "the second run")
+        if real["changed"] and not isinstance(real["diff"], list):
+            self.agree(real, again, "after", "before", "the diff's after is not what is there now")
+
+    @staticmethod
+    def pick(state: dict[str, dict[str, dict[str, Any]]], wanted: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        """The records that `reads` asks for: {class: {field: value}} -> {class: [record + its ref]}."""
+        return {
+            name: [{**record, "ref": ref} for ref, record in state[name].items()
+                   if all(str(record[key]) == str(value) for key, value in match.items())]
+            for name, match in wanted.items()
+        }
+
+    def record(self) -> None:
+        """Note what was proven of which module; tests/integration/run.py asks for it in the end."""
+        path = self.task_vars.get("xapi_proven")
+        if path:
+            entry = {"module": self.module, "fails": "fails" in self._task.args,
+                     "changed": self._task.args.get("changed", True), "again": self._task.args.get("again", True)}
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
