@@ -151,7 +151,7 @@ network:
       type: int
       sample: 9000
     bridge:
-      description: Bridge on the hosts; null if XAPI is yet to pick it.
+      description: Bridge on the hosts; not there yet when a network would be created in check mode and XAPI picks it.
       type: str
       sample: xapi1
     default_locking_mode:

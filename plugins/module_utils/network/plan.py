@@ -75,8 +75,9 @@ def _create(module: XapiModule, title: str, pifs: list[Record], hosts: Mapping[s
     made: dict[str, str] = {}
     view = {
         "name": params["name"], "description": common["name_description"], "tags": common["tags"],
-        "other_config": common["other_config"], "mtu": mtu, "bridge": bridge or None, "default_locking_mode": locking,
+        "other_config": common["other_config"], "mtu": mtu, "default_locking_mode": locking,
         "vlan": params["vlan"], "device": params["device"], "hosts": [],
+        **({"bridge": bridge} if bridge else {}),
     }
 
     def create() -> dict[str, Any]:
