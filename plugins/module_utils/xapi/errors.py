@@ -31,8 +31,7 @@ HINTS: dict[str, tuple[str, str]] = {
     ),
     "SESSION_INVALID": (
         "the session is no longer valid",
-        "It was logged out, or unused for a day, or dropped because the user opened too many. Log in again, "
-        "or give username and password so that it can be renewed.",
+        "It was logged out, unused for a day, or one too many. Log in again, or give username and password.",
     ),
     "RBAC_PERMISSION_DENIED": (
         "the user's role does not permit {0}",

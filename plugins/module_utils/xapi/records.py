@@ -77,10 +77,8 @@ VMSS i: retained_snapshots d: last_run_time
 _OTHERS = """auth console crashdump DR_task event Feature GPU_group Host_driver LVHD network_sriov Observer PBD PCI
 probe_result PVS_proxy PVS_site Repository role secret subject tunnel USB_group user VGPU VM_appliance VM_group VTPM
 VUSB"""
-_NAMED = frozenset(
-    """blob Caller data_source Feature GPU_group host host_patch network Observer pool pool_patch pool_update PVS_site
-    Rate_limit Repository role SM SR sr_stat task USB_group VDI VM VM_appliance VM_group VMPP VMSS""".split()
-)
+_WITH_NAME_LABEL = """blob Caller data_source Feature GPU_group host host_patch network Observer pool pool_patch
+pool_update PVS_site Rate_limit Repository role SM SR sr_stat task USB_group VDI VM VM_appliance VM_group VMPP VMSS"""
 # The names of fields in a where-expression are those of database columns: "memory__static_max", "name__label".
 _COLUMN_PREFIXES = {
     "VM": ("memory_", "VCPUs_", "actions_", "PV_", "HVM_"),
@@ -123,6 +121,7 @@ def _table() -> dict[str, dict[str, Callable[[Any], Any]]]:
 
 
 TYPES = _table()
+NAMED = frozenset(_WITH_NAME_LABEL.split())
 _CLASSES = {cls.lower(): cls for cls in TYPES}
 
 
@@ -192,11 +191,11 @@ def find(session: Session, cls: str, name: str, *, where: str = "", required: bo
     """
     literal = quote(name)
     if literal is None:
-        refs = session.call(f"{cls}.get_by_name_label", name) if cls in _NAMED else []
+        refs = session.call(f"{cls}.get_by_name_label", name) if cls in NAMED else []
         terms = [f'({column(cls, "_ref")}="{ref}")' for ref in refs]
     else:
         terms = [f"({column(cls, 'uuid')}={literal})"]
-        if cls in _NAMED:
+        if cls in NAMED:
             terms.append(f"({column(cls, 'name_label')}={literal})")
     found: list[dict[str, Any]] = []
     if terms:
@@ -215,7 +214,7 @@ def name_refs(session: Session, error: XapiError) -> XapiError:
     """Let the message of ``error`` name its objects, as far as XAPI still knows them; for use when it is shown."""
     for ref, cls in error.refs().items():
         try:
-            field = "name_label" if cls in _NAMED else "uuid"
+            field = "name_label" if cls in NAMED else "uuid"
             error.names[ref] = f"'{session.call(f'{cls}.get_{field}', ref)}'"
         except XapiError:
             continue

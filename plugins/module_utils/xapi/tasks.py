@@ -90,9 +90,7 @@ def _try(session: Session, method: str, task: str) -> None:
         session.call(method, task)
 
 
-def _follow(
-    session: Session, task: str, deadline: float | None, on_progress: Progress | None
-) -> dict[str, Any] | None:
+def _follow(session: Session, task: str, deadline: float | None, on_progress: Progress | None) -> dict[str, Any] | None:
     """The task's record once it has ended, None when the deadline came first."""
     progress = 0.0
     for record in _states(session, task, deadline):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import select
+import ssl
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -26,6 +28,7 @@ Counter = Callable[[int], None]
 _CHUNK = 1 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_HOPS = 3
+_EARLY = 0.5  # seconds
 
 
 def get(
@@ -78,40 +81,53 @@ def put(
         connection.putheader("Content-Type", "application/octet-stream")
         connection.putheader("Content-Length", str(size))  # XAPI refuses chunked encoding
         connection.endheaders()
-        # The response object is made first: it holds what arrives while the body is still being sent.
+        # The response object is made first: it holds what arrives while the body is still being sent. XAPI says
+        # "200 OK" or redirects before it reads the body, so a short wait spares sending it to the wrong host.
         response = http.client.HTTPResponse(connection.sock, method="PUT")
+        begun = _answered(connection, response, _EARLY)
+        if begun:
+            response.begin()
         total = 0
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while total < size and not _answered(connection, response):
-                chunk = source.read(min(_CHUNK, size - total))
-                if not chunk:
-                    raise XapiError("SOURCE_TOO_SHORT", (size, total), f"only {total} of {size} bytes could be read")
+        while total < size and not (begun and response.status != 200):
+            chunk = source.read(min(_CHUNK, size - total))
+            if not chunk:
+                raise XapiError("SOURCE_TOO_SHORT", (size, total), f"only {total} of {size} bytes could be read")
+            try:
                 connection.sock.sendall(chunk)
-                total += len(chunk)
-                if on_bytes:
-                    on_bytes(total)
-        response.begin()
+            except OSError:
+                if begun:
+                    raise
+                break  # the reply may say why
+            total += len(chunk)
+            if on_bytes:
+                on_bytes(total)
+            if not begun and total < size and _answered(connection, response, 0):
+                response.begin()
+                begun = True
+        if not begun:
+            response.begin()
         return response, total
 
     return _transfer(session, "PUT", path, query, exchange, timeout)[1]
 
 
-def _answered(connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> bool:
-    """Whether the server has answered before the body was complete: a refusal or a redirect."""
-    if not select.select([connection.sock], [], [], 0)[0]:
-        return False
+def _answered(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, seconds: float) -> bool:
+    """Whether the beginning of a reply is there, or comes within some seconds."""
+    deadline = time.monotonic() + seconds
     timeout = connection.sock.gettimeout()
-    connection.sock.settimeout(0)
-    try:
-        # Bytes on the socket may also be TLS's own; only bytes of the reply count.
-        return bool(response.fp.peek(1))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        # An encrypted connection says "want read" when only its own bytes have come.
-        return type(error).__name__ not in ("SSLWantReadError", "SSLWantWriteError")
-    finally:
-        connection.sock.settimeout(timeout)
+    while select.select([connection.sock], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        connection.sock.settimeout(0)
+        try:
+            # Bytes on the socket may also be TLS's own; only bytes of the reply count. An end counts too.
+            response.fp.peek(1)
+            return True
+        except (BlockingIOError, ssl.SSLWantReadError):
+            continue
+        except OSError:
+            return True
+        finally:
+            connection.sock.settimeout(timeout)
+    return False
 
 
 def _transfer(
@@ -125,35 +141,38 @@ def _transfer(
     task = session.call("task.create", f"{method} {path}", "")
     # The session is a secret and travels as a cookie: queries end up in logs.
     address = f"{session.url}{path}?{urlencode({**query, 'task_id': task})}"
-    try:
-        for _hop in range(_MAX_HOPS + 1):
-            parts = urlsplit(address)
-            if session.url.startswith("https:") and parts.scheme != "https":
-                raise XapiError("INSECURE_REDIRECT", (address,), f"{path} was redirected away from TLS, not followed")
-            wire = session.wire_to(f"{parts.scheme}://{parts.netloc}")
-            try:
-                response, total = exchange(wire, f"{parts.path}?{parts.query}", f"session_id={session.reference}")
-                status, location = response.status, response.getheader("Location", "")
-            except XapiError:
-                raise
-            except (OSError, http.client.HTTPException) as error:
+    # Connections stay open until the task has ended: closing one with unread data would reset it.
+    with contextlib.ExitStack() as wires:
+        try:
+            for _hop in range(_MAX_HOPS + 1):
+                parts = urlsplit(address)
+                if session.url.startswith("https:") and parts.scheme != "https":
+                    raise XapiError("INSECURE_REDIRECT", (address,), f"{path} was redirected away from TLS")
+                wire = session.wire_to(f"{parts.scheme}://{parts.netloc}")
+                wires.callback(wire.close)
+                try:
+                    response, total = exchange(wire, f"{parts.path}?{parts.query}", f"session_id={session.reference}")
+                except (OSError, http.client.HTTPException) as error:
+                    _raise_task_error(session, task)
+                    raise XapiUnreachable(
+                        "UNREACHABLE", f"the transfer with {wire.url} broke: {error or type(error).__name__}", sent=True
+                    ) from error
+                location = response.getheader("Location", "")
+                if response.status not in _REDIRECTS or not location:
+                    break
+                address = urljoin(address, location)
+            if response.status != 200:
                 _raise_task_error(session, task)
-                raise XapiUnreachable(
-                    "UNREACHABLE", f"the transfer with {wire.url} broke: {error or type(error).__name__}", sent=True
-                ) from error
-            finally:
-                wire.close()
-            if status not in _REDIRECTS or not location:
-                break
-            address = urljoin(address, location)
-        if status != 200:
-            _raise_task_error(session, task)
-            raise XapiError("HTTP_ERROR", (path, status), f"{wire.url} refused {method} {path} with HTTP {status}")
-    except BaseException:
-        with contextlib.suppress(XapiError):
-            session.call("task.destroy", task)
-        raise
-    return total, tasks.wait(session, task, what=f"{method} {path}", timeout=timeout)
+                raise XapiError(
+                    "HTTP_ERROR",
+                    (path, response.status),
+                    f"{wire.url} refused {method} {path} with HTTP {response.status}",
+                )
+        except BaseException:
+            with contextlib.suppress(XapiError):
+                session.call("task.destroy", task)
+            raise
+        return total, tasks.wait(session, task, what=f"{method} {path}", timeout=timeout)
 
 
 def _raise_task_error(session: Session, task: str) -> None:

@@ -75,8 +75,8 @@ def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
                         context.load_verify_locations(os.path.join(ca_path, name))
             else:
                 context.load_verify_locations(ca_path)
-        except (OSError, ssl.SSLError) as error:
-            reason = error.strerror or "it holds no PEM certificate"
+        except OSError as error:
+            reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise XapiError(
                 "CA_PATH_INVALID", (ca_path,), f"ca_path '{ca_path}' cannot be used: {reason}", "Check ca_path."
             ) from error
