@@ -40,9 +40,9 @@ EMERGENCY = {
 class Codec(Protocol):
     """Builds the body of a reply. `value` holds no Rows."""
 
-    def success(self, type_: Type, value: Any) -> bytes: ...  # noqa: D102
-    def failure(self, error: list[str]) -> bytes: ...  # noqa: D102
-    def bare(self, type_: Type, value: Any) -> bytes: ...  # noqa: D102
+    def success(self, type_: Type, value: Any) -> bytes: ...
+    def failure(self, error: list[str]) -> bytes: ...
+    def bare(self, type_: Type, value: Any) -> bytes: ...
 
 
 def call(pool: Pool, runtime: HostRuntime, wire: str, params: list[Any], codec: Codec, originator: str = "") -> bytes:
@@ -108,7 +108,9 @@ def _run_async(ctx: Context, login: Login | None, message: Message, args: list[A
     with pool.lock:
         try:
             value = _run(ctx, login, message, args)
-            pool.tasks.succeed(ctx.task, xmlrpc.value(message.result, value) if message.result.kind != "void" else "<value></value>")
+            pool.tasks.succeed(
+                ctx.task, xmlrpc.value(message.result, value) if message.result.kind != "void" else "<value></value>"
+            )
         except XapiError as error:
             pool.log(f"Async.{message.wire}", "->", error)
             pool.tasks.fail(ctx.task, error)
@@ -244,7 +246,7 @@ def _session(pool: Pool, runtime: HostRuntime, ref: str, message: Message | None
     _only_on_coordinator(pool, runtime)
     login = pool.sessions.find(ref)
     if message is not None and message.internal:
-        raise internal(f"Internal API \"{message.wire}\" call attempted with non-pool (external) session")
+        raise internal(f'Internal API "{message.wire}" call attempted with non-pool (external) session')
     return login
 
 

@@ -62,7 +62,7 @@ def decode_call(body: bytes) -> tuple[JsonCodec, str, list[Any]]:
     try:
         request = json.loads(body)
     except ValueError:
-        raise Malformed("Jsonrpc.Malformed_method_request(\"{jsonrpc=...,method=...,params=...,id=...}\")") from None
+        raise Malformed('Jsonrpc.Malformed_method_request("{jsonrpc=...,method=...,params=...,id=...}")') from None
     if not isinstance(request, dict):
         raise Malformed("Jsonrpc.Malformed_method_request(\"Invalid field 'id' in request body\")")
     request_id = request.get("id")

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import schema
 from .clock import Clock
@@ -69,6 +69,7 @@ class Pool:
         self.messages = Messages(self)
         self.durations: dict[str, float] = {}
         self.calls: Counter[str] = Counter()
+        self.backends: dict[str, Any] = {}  # what simulated storage servers offer, see behaviour/backend.py
         self.verbose = False
         self.closing = False
         self.port = 0
@@ -115,7 +116,9 @@ class Pool:
 
     def _add_roles(self) -> None:
         for role in ROLES:
-            digest = hashlib.md5(role.encode(), usedforsecurity=False).hexdigest()  # as xapi makes its static references
+            digest = hashlib.md5(
+                role.encode(), usedforsecurity=False
+            ).hexdigest()  # as xapi makes its static references
             uuid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
             self.db.create(
                 "role", ref=f"OpaqueRef:{uuid}", uuid=uuid, name_label=role, is_internal=role == "client-cert"
@@ -129,7 +132,9 @@ class Pool:
                 for field, keys in cls.key_roles.items():
                     for key, roles in keys:
                         if role in roles:
-                            found += [f"{cls.name}.{verb}_{field}/key:{key}".lower() for verb in ("add_to", "remove_from")]
+                            found += [
+                                f"{cls.name}.{verb}_{field}/key:{key}".lower() for verb in ("add_to", "remove_from")
+                            ]
             self._permissions[role] = sorted(found)
         return self._permissions[role]
 

@@ -172,4 +172,3 @@ class Context:
         if priority is None:
             priority = self.pool.db.schema.alerts.get(name, 5)
         return self.pool.messages.add(name, priority, row.cls, row.uuid, body)
-

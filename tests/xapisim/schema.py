@@ -136,6 +136,7 @@ def load() -> Schema:
         _settle_defaults(cls)
         _derive(cls)
         for message in cls.messages.values():
+            message.own_ref = message.own_ref and cls.in_db
             schema.messages[message.wire] = message
         schema.by_lower[cls.name.lower()] = cls.name
     for line in _lines(TABLES / "_relations.txt"):
@@ -337,7 +338,10 @@ def _derive(cls: Class) -> None:
                 add(f"remove_{item.name}", "remove", [self_, value], void, item, item.setters)
     everything = cls.messages.get("get_all_records")
     if everything is not None:
-        for name, result in (("get_all_where", f"{cls.name} ref set"), ("get_all_records_where", everything.result.text)):
+        for name, result in (
+            ("get_all_where", f"{cls.name} ref set"),
+            ("get_all_records_where", everything.result.text),
+        ):
             if name not in cls.messages:
                 cls.messages[name] = Message(
                     cls.name,

@@ -41,7 +41,8 @@ class Login:
     roles: frozenset[str] | None = None  # None: everything is allowed
     subscribed: dict[str, None] = field(default_factory=dict)  # event.register
     registered: bool = False
-    token: int = 0
+    token: int = 0  # generations up to which event.next has told
+    messages_token: int = 0
 
 
 class Sessions:
@@ -59,7 +60,9 @@ class Sessions:
             raise XapiError("SESSION_AUTHENTICATION_FAILED", name, "Authentication failure")
         if user.role == "":
             raise XapiError(
-                "RBAC_PERMISSION_DENIED", "session.login_with_password", f"Subject {name} has no role assigned in this pool"
+                "RBAC_PERMISSION_DENIED",
+                "session.login_with_password",
+                f"Subject {name} has no role assigned in this pool",
             )
         return user
 

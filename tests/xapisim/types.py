@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from .errors import internal
@@ -134,7 +134,7 @@ def describe(value: Any) -> str:
 
 
 def _expected(what: str, value: Any) -> Exception:
-    return internal(f'Failure("Expected {what}, got \'{describe(value)}\'")')
+    return internal(f"Failure(\"Expected {what}, got '{describe(value)}'\")")
 
 
 def _string(_type: Type, value: Any) -> str:
@@ -242,9 +242,7 @@ _DECODERS = {
     "void": lambda _type, value: value,
 }
 
-_DATE = re.compile(
-    r"^(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d+))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?$"
-)
+_DATE = re.compile(r"^(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d+))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?$")
 
 
 def parse_date(text: str) -> datetime:
@@ -271,7 +269,7 @@ def format_date(moment: datetime) -> str:
 _TOKEN = re.compile(r"\s*(\(|\)|->|[^\s()]+)")
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_type(text: str) -> Type:
     """The Type of a notation such as `(string -> enum vm_operations) map` or `VM ref set`."""
     if text == "an event batch":
@@ -309,9 +307,7 @@ def _parse(tokens: list[str], text: str) -> tuple[Type, list[str]]:
 _CANONICAL: dict[str, Type] = {}
 
 
-def parse_canonical(
-    kind: str, text: str, name: str = "", item: Type | None = None, key: Type | None = None
-) -> Type:
+def parse_canonical(kind: str, text: str, name: str = "", item: Type | None = None, key: Type | None = None) -> Type:
     """One object per distinct type, so that enum values and encoders are attached once."""
     known = _CANONICAL.get(text)
     if known is None:

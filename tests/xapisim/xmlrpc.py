@@ -107,9 +107,7 @@ def _set(type_: Type) -> Encoder:
 
 def _option(type_: Type) -> Encoder:
     item = encoder(type_.item)  # type: ignore[arg-type]
-    return lambda content: (
-        f"<value><array><data>{'' if content is None else item(content)}</data></array></value>"
-    )
+    return lambda content: f"<value><array><data>{'' if content is None else item(content)}</data></array></value>"
 
 
 def _map(type_: Type) -> Encoder:
@@ -138,7 +136,8 @@ def _record(type_: Type) -> Encoder:
     if type_.name == "event":
         return _event
     fields = [
-        (f.name, f"<member><name>{f.name}</name>", encoder(f.type)) for f in schema.load().classes[type_.name].fields.values()
+        (f.name, f"<member><name>{f.name}</name>", encoder(f.type))
+        for f in schema.load().classes[type_.name].fields.values()
     ]
 
     def encode(content: Any) -> str:
@@ -154,7 +153,9 @@ def _member(name: str, content: str) -> str:
 
 def _event(event: dict[str, Any]) -> str:
     """One event: id, timestamp, class, operation, ref and, unless it was a deletion, snapshot."""
-    text = "".join(_member(k, f"<value>{escape(str(event[k]))}</value>") for k in ("id", "timestamp", "class", "operation", "ref"))
+    text = "".join(
+        _member(k, f"<value>{escape(str(event[k]))}</value>") for k in ("id", "timestamp", "class", "operation", "ref")
+    )
     if "snapshot" in event:
         content = event["snapshot"]
         text += _member("snapshot", _row(content) if isinstance(content, Row) else _plain_snapshot(content))

@@ -1,0 +1,289 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP of one host: XML-RPC and JSON-RPC, and the table of other handlers.
+
+One thread a connection, HTTP/1.1 with keep-alive. Statuses and headers are those of a real xapi.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from . import dispatch, jsonrpc, xmlrpc
+from .errors import XapiError
+from .pool import HostRuntime, Pool
+
+LIMIT = 300 * 1024  # bytes of a remote procedure call, xapi-consts http_limit_max_rpc_size
+REASONS = {
+    200: "OK",
+    204: "No Content",
+    401: "Unauthorised",
+    403: "Forbidden",
+    404: "Not Found",
+    413: "Request Entity Too Large",
+    500: "Internal Server Error",
+    501: "Method Not Implemented",
+}
+_CORS = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: X-Requested-With\r\n"
+
+
+@dataclass
+class Request:
+    """One request. `body` is read only for remote procedure calls; handlers read `stream` themselves."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    stream: Any
+    pool: Pool
+    runtime: HostRuntime
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body as announced."""
+        text = self.headers.get("content-length", "0")
+        return int(text) if text.isdigit() else 0
+
+
+@dataclass
+class Response:
+    """A whole reply."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/html"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Response]
+HANDLERS: dict[tuple[str, str], tuple[str, Handler]] = {}
+
+
+def handler(method: str, path: str, realm: str) -> Callable[[Handler], Handler]:
+    """Register an HTTP handler that wants a session (session_id=, or basic authentication)."""
+
+    def register(function: Handler) -> Handler:
+        HANDLERS[method, path] = realm, function
+        return function
+
+    return register
+
+
+def page(status: int, title: str, text: str) -> Response:
+    """A page of HTML as xapi makes it for an error."""
+    body = f"<html><body><h1>HTTP {status} {title}</h1>{text}</body></html>"
+    return Response(status, body.encode(), headers={"cache-control": "no-cache, no-store"})
+
+
+def _not_here(request: Request) -> Response:
+    return page(501, "not implemented", f"xapisim has no {request.method} {request.path} yet.")
+
+
+# the transfers that xapi has and xapisim does not (yet): they ask for authentication and then say so
+for _method, _path, _realm in (
+    ("GET", "/export", "get_export"),
+    ("GET", "/export_metadata", "get_export_metadata"),
+    ("GET", "/export_raw_vdi", "get_export_raw_vdi"),
+    ("PUT", "/import", "put_import"),
+    ("PUT", "/import_metadata", "put_import_metadata"),
+    ("PUT", "/import_raw_vdi", "put_import_raw_vdi"),
+    ("GET", "/rrd_updates", "rrd_updates"),
+    ("GET", "/host_rrd", "get_host_rrd"),
+    ("GET", "/vm_rrd", "get_vm_rrd"),
+    ("GET", "/sr_rrd", "get_sr_rrd"),
+    ("GET", "/host_backup", "get_host_backup"),
+    ("PUT", "/host_restore", "put_host_restore"),
+    ("GET", "/pool/xmldbdump", "get_pool_xml_db_sync"),
+    ("GET", "/system-status", "get_system_status"),
+    ("GET", "/updates", "get_updates"),
+):
+    handler(_method, _path, _realm)(_not_here)
+
+
+class HostServer:
+    """The listener of one host; hang_up() makes the host unreachable, listen() brings it back."""
+
+    def __init__(self, pool: Pool, runtime: HostRuntime, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._pool = pool
+        self._runtime = runtime
+        self._tls = tls
+        self.port = port
+        self._socket: socket.socket | None = None
+        self._connections: set[socket.socket] = set()
+        runtime.listen, runtime.hang_up = self.listen, self.hang_up
+
+    def listen(self) -> None:
+        """Bind (port 0: a free one) and accept. OSError when the port is taken."""
+        if self._socket is not None:
+            return
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._runtime.address, self.port))
+            listener.listen(256)
+        except OSError:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        self._socket = listener
+        threading.Thread(target=self._accept, args=(listener,), name=f"http-{self._runtime.name}", daemon=True).start()
+
+    def hang_up(self) -> None:
+        """Refuse connections and cut those there are."""
+        listener, self._socket = self._socket, None
+        for sock in [listener, *self._connections]:
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        if listener is not None:
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _peer = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        self._connections.add(sock)
+        plain = sock
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+                self._connections.discard(plain)
+                self._connections.add(sock)
+            stream = sock.makefile("rb", 65536)
+            while self._socket is not None and self._one(sock, stream):
+                pass
+        except (OSError, ValueError):
+            pass  # the client has gone, or does not trust our certificate, or speaks no HTTP
+        finally:
+            self._connections -= {plain, sock}
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    def _one(self, sock: socket.socket, stream: Any) -> bool:
+        """Read and answer one request; whether to keep the connection."""
+        line = stream.readline(65536)
+        if not line.strip():
+            return False
+        method, target, version = line.decode("latin-1").split()
+        headers: dict[str, str] = {}
+        while (line := stream.readline(65536)) not in (b"\r\n", b"\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        url = urlsplit(target)
+        request = Request(
+            method,
+            url.path,
+            dict(parse_qsl(url.query, keep_blank_values=True)),
+            headers,
+            stream,
+            self._pool,
+            self._runtime,
+        )
+        if headers.get("expect", "").lower() == "100-continue":
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection = headers.get("connection", "").lower()
+        keep = connection != "close" if version == "HTTP/1.1" else connection == "keep-alive"
+        response = _answer(request)
+        if request.method not in ("GET", "POST", "OPTIONS"):
+            keep = False  # whatever body there was has not been read
+        extra = "".join(f"{k}: {v}\r\n" for k, v in response.headers.items())
+        if response.content_type in ("text/xml", "application/json"):
+            extra = "cache-control: no-cache, no-store\r\n" + extra
+        head = (
+            f"{version} {response.status} {REASONS[response.status]}\r\ncontent-length: {len(response.body)}\r\n"
+            f"connection: {'keep-alive' if keep else 'close'}\r\n{extra}content-type: {response.content_type}\r\n\r\n"
+        )
+        if response.content_type in ("text/xml", "application/json"):
+            head = head[:-2] + _CORS + "\r\n"
+        sock.sendall(head.encode("latin-1") + response.body if method != "HEAD" else head.encode("latin-1"))
+        return keep
+
+
+def _answer(request: Request) -> Response:
+    if request.method == "POST":
+        return _post(request)
+    if request.method == "OPTIONS":
+        return Response(
+            200,
+            headers={
+                "Access-Control-Allow-Origin": "*",
+                "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+                "Access-Control-Allow-Headers": "X-Requested-With, Content-Type",
+            },
+        )
+    known = HANDLERS.get((request.method, request.path))
+    if known is not None:
+        realm, function = known
+        if not _authenticated(request):
+            refusal = page(401, "unauthorised", "You need to be authenticated.")
+            refusal.headers["WWW-Authenticate"] = f'Basic realm="{realm}"'
+            return refusal
+        return function(request)
+    if request.method == "GET":
+        return page(403, "forbidden", "Access to the requested resource is forbidden.")
+    return page(501, "not implemented", "The request method is not implemented.")
+
+
+def _post(request: Request) -> Response:
+    if request.length > LIMIT:
+        return page(413, "request entity too large", "The request is larger than 300 KiB.")
+    body = request.stream.read(request.length)
+    originator = request.headers.get("user-agent", "")
+    codec: Any
+    try:
+        if request.path in ("/", "/RPC2"):
+            codec = xmlrpc.XmlCodec()
+            method, params = xmlrpc.decode_call(body)
+        elif request.path in ("/json", "/jsonrpc"):
+            codec, method, params = jsonrpc.decode_call(body)
+        else:
+            return _internal_error(f"Http_svr.Unknown_request({request.path})")
+    except xmlrpc.Malformed as error:
+        return _internal_error(str(error))
+    reply = dispatch.call(request.pool, request.runtime, method, params, codec, originator)
+    return Response(200, reply, codec.content_type)
+
+
+def _internal_error(text: str) -> Response:
+    return page(
+        500,
+        "internal server error",
+        "An unexpected error occurred; please wait a while and try again. If the problem persists, please contact your "
+        f"support representative.<h1> Additional information </h1>{xmlrpc.escape(text).replace('&quot;', chr(34))}",
+    )
+
+
+def _authenticated(request: Request) -> bool:
+    sessions = request.pool.sessions
+    cookie = dict(p.strip().partition("=")[::2] for p in request.headers.get("cookie", "").split(";"))
+    ref = request.query.get("session_id") or cookie.get("session_id")
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    with request.pool.lock:
+        try:
+            if ref:
+                sessions.find(ref)
+                return True
+            if scheme.lower() == "basic":
+                name, _, password = base64.b64decode(encoded).decode().partition(":")
+                sessions.authenticate(name, password)
+                return True
+        except (XapiError, ValueError):
+            return False
+    return False
