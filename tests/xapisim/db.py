@@ -180,7 +180,7 @@ class Database:
     # -- writing
 
     def create(self, cls: str, /, ref: str | None = None, **fields: Any) -> Row:
-        """A new record: given fields, table defaults for the rest, fresh uuid and reference. Unknown field: KeyError."""
+        """A new record: given fields, table defaults for the rest, fresh uuid and reference. Unknown: KeyError."""
         defaults, containers = self._fresh[cls]
         values = defaults.copy()
         for name in containers:

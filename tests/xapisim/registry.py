@@ -8,14 +8,15 @@ A behaviour is a plain function in behaviour/<class>.py that runs holding the po
     @message("VM.start")
     def start(ctx: Context, vm: Row, start_paused: bool, force: bool) -> None: ...
 
-* The first parameter is a Row when it is a reference to the message's own class (HANDLE_INVALID was checked); every other
-  reference arrives as the string that the client sent. Optional parameters that were not sent have their table default.
-* `Class.create` of an implicit constructor gets one dict of Python values, complete with defaults; `ctx.given` is the set
-  of the names that the client really sent.
+* The first parameter is a Row when it is a reference to the message's own class (HANDLE_INVALID was checked); every
+  other reference arrives as the string that the client sent. Optional parameters that were not sent have their table
+  default.
+* `Class.create` of an implicit constructor gets one dict of Python values, complete with defaults; `ctx.given` is the
+  set of the names that the client really sent.
 * It returns Python values (a Row where a reference is due), None for void.
 * What waits uses ctx.wait / ctx.wait_until, which release the lock; nothing else does.
-* `ctx.forward(host)` comes first in what a real coordinator would forward to that host: it raises CANNOT_CONTACT_HOST or
-  HOST_OFFLINE when the host is dead or cut off.
+* `ctx.forward(host)` comes first in what a real coordinator would forward to that host: it raises CANNOT_CONTACT_HOST
+  or HOST_OFFLINE when the host is dead or cut off.
 * `ctx.announce("VM_STARTED", vm)` creates the `message` object that xapi creates then.
 """
 
@@ -157,8 +158,8 @@ class Context:
     def forward(self, host: Row) -> None:
         """What the coordinator finds when it forwards a call to a host.
 
-        HOST_OFFLINE [host] when the host is known to be dead (its metrics are not live), CANNOT_CONTACT_HOST [host] when
-        it does not answer.
+        HOST_OFFLINE [host] when the host is known to be dead (its metrics are not live), CANNOT_CONTACT_HOST [host]
+        when it does not answer.
         """
         metrics = self.db.maybe("host_metrics", host.metrics)
         if metrics is not None and not metrics.live:

@@ -29,15 +29,18 @@ PASSWORD = "simulator"
 NICS = 4
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": MIB, "GIB": GIB, "TIB": 1 << 40}
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]iB|B)?$", re.IGNORECASE)
-POOL_KEYS = "name description password port users hosts local_sr networks bonds srs templates vms durations backends other_config tags"
+POOL_KEYS = (
+    "name description password port users hosts local_sr networks bonds srs templates vms durations backends"
+    " other_config tags"
+)
 HOST_KEYS = "name address nics cpus memory tags description other_config"
 NIC_KEYS = "device mac ip netmask gateway dns management speed carrier"
 NETWORK_KEYS = "name description nic vlan mtu tags other_config"
 BOND_KEYS = "network nics mode"
 SR_KEYS = "name description type shared host size device_config content_type default isos tags other_config"
 VM_KEYS = (
-    "name count description template memory vcpus power_state host disks nics cd tags other_config ip snapshots is_a_template"
-    " fields affinity"
+    "name count description template memory vcpus power_state host disks nics cd tags other_config ip snapshots"
+    " is_a_template fields affinity"
 )
 DISK_KEYS = "name sr size device bootable description"
 VIF_KEYS = "network mac ip device"

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """where-queries: the expressions of get_all_where and get_all_records_where.
 
-Grammar as xapi's parser has it: `and` and `or` share one precedence and associate to the left, `not` takes everything to
-its right, strings are in double quotes without escapes, and the only comparison is `=`, of database strings.
+Grammar as xapi's parser has it: `and` and `or` share one precedence and associate to the left, `not` takes everything
+to its right, strings are in double quotes without escapes, and the only comparison is `=`, of database strings.
 """
 
 from __future__ import annotations
