@@ -81,6 +81,10 @@ class XapiModule(AnsibleModule):
         """Exit with what `look` found; nothing is changed."""
         self._guard(lambda: {"changed": False, **look(self)})
 
+    def perform(self, work: Callable[[XapiModule], dict[str, Any]]) -> None:
+        """Exit with the result that `work` returns, for a module that plans and applies several change sets itself."""
+        self._guard(lambda: work(self))
+
     def run(self, method: str, *args: Any, last: bool = False) -> Any:
         """Run a long operation as a XAPI task and return its result, within `wait_timeout`.
 

@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest's disks and its CD drive. Nothing here destroys a VDI that held anything."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
+
+CD_DEVICE = 3  # where CD drives are by convention
+MAX_DEVICE = 254  # xapi-behaviour.md 2.4
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk as the user wants it, with what its names mean."""
+
+    device: int
+    name: str | None
+    size: int | None
+    sr: Record | None
+    vdi: Record | None
+    mode: str | None
+    bootable: bool | None
+
+
+def wanted_disks(guest: Guest) -> list[Disk] | None:
+    """The option `disks` with positions, records and bytes; None if it was omitted. Raises ValueError where it makes no sense."""
+    if guest.params["disks"] is None:
+        return None
+    drives = guest.devices("VBD")
+    others = {device_number(vbd) for vbd in drives if vbd["type"] != "Disk"}
+    at = {vbd["VDI"]: device_number(vbd) for vbd in drives if vbd["type"] == "Disk"}
+    skip = others | ({CD_DEVICE} - set(at.values()))
+    positions = (number for number in count() if number not in skip)
+    disks = []
+    for entry in guest.params["disks"]:
+        position = next(positions)
+        vdi = find_vdi(guest, entry["vdi"]) if entry["vdi"] else None
+        device = entry["device"]
+        if device is None:
+            device = at.get(vdi["ref"], position) if vdi else position
+        if device in others or not 0 <= device <= MAX_DEVICE:
+            taken = "its CD drive is there" if device in others else f"positions go from 0 to {MAX_DEVICE}"
+            raise ValueError(f"{guest.title} cannot have a disk at device {device}: {taken}.")
+        sr = pick(guest.world.srs, "SR", entry["sr"]) if entry["sr"] else None
+        if sr and sr["content_type"] == "iso":
+            raise ValueError(f"{guest.title}: SR {sr['name_label']} holds ISO images, it cannot hold disk {device}.")
+        size = to_bytes(entry["size"]) if entry["size"] else None
+        disks.append(Disk(device, entry["name"], size, sr, vdi, entry["mode"], entry["bootable"]))
+    once(guest, "disks", (disk.device for disk in disks))
+    return disks
+
+
+def once(guest: Guest, option: str, devices: Iterable[int]) -> None:
+    """Raise ValueError where a position comes twice in a list of the user's."""
+    seen: set[int] = set()
+    for device in devices:
+        if device in seen:
+            raise ValueError(f"{guest.title}: {option} has two entries for device {device}.")
+        seen.add(device)
+
+
+def find_vdi(guest: Guest, name: str) -> Record:
+    """A VDI to attach, by name or uuid. A snapshot answers to its uuid only."""
+    vdis = guest.world.vdis
+    return pick({ref: vdi for ref, vdi in vdis.items() if vdi["uuid"] == name or not vdi["is_a_snapshot"]}, "VDI", name)
+
+
+def plan_disks(guest: Guest, changes: ChangeSet, disks: list[Disk] | None) -> None:
+    """Merge the wanted disks into what is there, by position; detach the others if there are to be no others."""
+    if disks is None:
+        return
+    live = {device_number(vbd): vbd for vbd in guest.devices("VBD") if vbd["type"] == "Disk"}
+    view = {item["device"]: item for item in changes.after["disks"]}
+    for disk in disks:
+        if disk.device in live:
+            converge_disk(guest, changes, view[disk.device], disk, live[disk.device])
+        else:
+            view[disk.device] = add_disk(guest, changes, disk)
+    if guest.params["purge"] or not disks:
+        for device in sorted(live.keys() - {disk.device for disk in disks}):
+            del view[device]
+            detach_disk(guest, changes, live[device])
+    changes.after["disks"] = [view[device] for device in sorted(view)]
+
+
+def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: Disk, vbd: Record) -> None:
+    """Change a disk that is there. `item` is its view."""
+    what = f"disk {disk.device} of {guest.title}"
+    vdi = guest.world.vdis.get(vbd["VDI"])
+    if vdi is None:
+        raise ValueError(f"{what} has lost its VDI; detach it (purge) or repair its SR first.")
+    if disk.vdi and disk.vdi["ref"] != vdi["ref"]:
+        raise ValueError(
+            f"{what} is VDI {vdi['name_label']} ({vdi['uuid']}), not {disk.vdi['name_label']} ({disk.vdi['uuid']}): "
+            "detach it first, or choose another device."
+        )
+    if disk.sr and disk.sr["name_label"] != item["sr"]:
+        raise ValueError(f"{what} is on SR {item['sr']}; this module does not move it to {disk.sr['name_label']}.")
+    if disk.size is not None and disk.size < vdi["virtual_size"]:
+        raise ValueError(f"{what} has {to_text(vdi['virtual_size'])}, it cannot shrink to {to_text(disk.size)}.")
+    if disk.name not in (None, item["name"]):
+        item["name"] = disk.name
+        changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), disk.name)))
+    if disk.size is not None and disk.size > vdi["virtual_size"]:
+        online = guest.power != "halted" and "resize_online" in vdi["allowed_operations"]
+        if not online:
+            guest.need_stop("disks (size)")
+        method = "VDI.resize_online" if online else "VDI.resize"
+        item["size"] = to_text(disk.size)
+        changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), disk.size)))
+    if disk.mode not in (None, item["mode"]):
+        guest.need_stop("disks (mode)")
+        item["mode"] = disk.mode
+        changes.step(f"set mode of {what}", lambda: void(guest.call("VBD.set_mode", _vbd(guest, disk.device), disk.mode.upper())))
+    if disk.bootable not in (None, item["bootable"]):
+        item["bootable"] = disk.bootable
+        changes.step(
+            f"set bootable of {what}", lambda: void(guest.call("VBD.set_bootable", _vbd(guest, disk.device), disk.bootable))
+        )
+
+
+def _vbd(guest: Guest, device: int) -> str:
+    return guest.device("VBD", device)["ref"]
+
+
+def _vdi(guest: Guest, device: int) -> str:
+    return guest.device("VBD", device)["VDI"]
+
+
+def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
+    """Plan a disk at a free position, made or attached; returns its view."""
+    what = f"disk {disk.device} of {guest.title}"
+    mode, bootable = disk.mode or "rw", bool(disk.bootable)
+    made: dict[str, str] = {}
+    if disk.vdi:
+        vdi, sr_name = disk.vdi, guest.world.name("SR", disk.vdi["SR"])
+        if disk.sr and disk.sr["ref"] != vdi["SR"]:
+            raise ValueError(f"{what}: VDI {vdi['name_label']} is on SR {sr_name}, not on {disk.sr['name_label']}.")
+        made["VDI"] = vdi["ref"]
+        guest.borrowed.add(vdi["ref"])
+        view = {"device": disk.device, "name": vdi["name_label"], "size": to_text(vdi["virtual_size"]), "sr": sr_name,
+                "vdi": vdi["uuid"], "mode": mode, "bootable": bootable}
+    else:
+        if not disk.size:
+            raise ValueError(f"{what} is not there; give the size of the disk to make, or the vdi to attach.")
+        sr = disk.sr or guest.default_sr()
+        view = {"device": disk.device, "name": disk.name or default_name(guest, disk.device), "size": to_text(disk.size),
+                "sr": sr["name_label"], "mode": mode, "bootable": bootable}
+        changes.step(
+            f"create {what}", lambda: made.update(VDI=guest.run("VDI.create", new_vdi(view["name"], sr["ref"], disk.size))),
+            undo=lambda: guest.run("VDI.destroy", made["VDI"]), leaves=f"VDI {view['name']} on SR {sr['name_label']}",
+        )
+
+    def attach() -> None:
+        made["VBD"] = guest.call("VBD.create", {
+            "VM": guest.ref, "VDI": made["VDI"], "userdevice": str(disk.device), "bootable": bootable, "mode": mode.upper(),
+            "type": "Disk", "unpluggable": True, "empty": False, "other_config": {} if disk.vdi else {"owner": ""},
+            "qos_algorithm_type": "", "qos_algorithm_params": {},
+        })
+
+    changes.step(f"attach {what}", attach, undo=lambda: guest.call("VBD.destroy", made["VBD"]), leaves=f"VBD of {what}")
+    if guest.hotplugs():
+        changes.step(f"plug {what}", lambda: void(guest.run("VBD.plug", made["VBD"])),
+                     undo=lambda: guest.run("VBD.unplug", made["VBD"]))
+    else:
+        guest.need_stop("disks")
+    if disk.vdi:
+        grown = replace(disk, mode=None, bootable=None)
+        _converge_borrowed(guest, changes, view, grown)
+    return view
+
+
+def _converge_borrowed(guest: Guest, changes: ChangeSet, view: dict[str, Any], disk: Disk) -> None:
+    """Rename an existing VDI that is being attached; it has to have the wanted size."""
+    vdi = disk.vdi or {}
+    if disk.size not in (None, vdi["virtual_size"]):
+        raise ValueError(
+            f"disk {disk.device} of {guest.title}: VDI {vdi['name_label']} has {view['size']}, not {to_text(disk.size)}; "
+            "grow it with module vdi, or leave size out."
+        )
+    if disk.name not in (None, vdi["name_label"]):
+        view["name"] = disk.name
+        changes.step(f"rename VDI {vdi['name_label']}", lambda: void(guest.call("VDI.set_name_label", vdi["ref"], disk.name)))
+
+
+def default_name(guest: Guest, device: int) -> str:
+    """What a disk is called that the user gave no name."""
+    return f"{guest.name} disk {device}"
+
+
+def new_vdi(name: str, sr: str, size: int) -> dict[str, Any]:
+    """The record of a plain VDI for VDI.create."""
+    return {"name_label": name, "name_description": "", "SR": sr, "virtual_size": size, "type": "user", "sharable": False,
+            "read_only": False, "other_config": {}}
+
+
+def detach_disk(guest: Guest, changes: ChangeSet, vbd: Record) -> None:
+    """Plan the end of a VBD. Its VDI stays, unless this very run made it by cloning a template."""
+    device = device_number(vbd)
+    what = f"disk {device} of {guest.title}"
+    if vbd["currently_attached"] and guest.power != "halted":
+        if guest.hotplugs() and vbd["unpluggable"]:
+            changes.step(f"unplug {what}", lambda: void(guest.run("VBD.unplug", vbd["ref"])),
+                         undo=lambda: guest.run("VBD.plug", vbd["ref"]))
+        else:
+            guest.need_stop("disks")
+
+    def destroy() -> None:
+        live = guest.device("VBD", device)
+        guest.call("VBD.destroy", live["ref"])
+        if guest.fresh:
+            guest.run("VDI.destroy", live["VDI"])
+
+    changes.step(f"detach {what}", destroy)
+
+
+def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
+    """Insert or eject a disc; a guest without a drive gets one, which needs it halted."""
+    wanted = guest.params["cdrom"]
+    if wanted is None:
+        return
+    disc = find_iso(guest, wanted) if wanted else None
+    drives = guest.devices("VBD")
+    drive = next((vbd for vbd in drives if vbd["type"] == "CD"), None)
+    inside = None if not drive or drive["empty"] else drive["VDI"]
+    if disc is None:
+        if inside:
+            changes.after["cdrom"] = ""
+            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, device_number(drive)))))
+        return
+    if inside == disc["ref"]:
+        return
+    changes.after["cdrom"] = disc["name_label"]
+    if drive:
+        number = device_number(drive)
+        if inside:
+            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, number))),
+                         undo=lambda: guest.run("VBD.insert", _vbd(guest, number), inside))
+        changes.step(f"insert {disc['name_label']} into {guest.title}",
+                     lambda: void(guest.run("VBD.insert", _vbd(guest, number), disc["ref"])))
+        return
+    guest.need_stop("cdrom")
+    taken = {device_number(vbd) for vbd in drives} | {item["device"] for item in changes.after["disks"]}
+    number = CD_DEVICE if CD_DEVICE not in taken else next(number for number in count() if number not in taken)
+    changes.step(f"add a CD drive to {guest.title}", lambda: void(guest.call("VBD.create", {
+        "VM": guest.ref, "VDI": disc["ref"], "userdevice": str(number), "bootable": False, "mode": "RO", "type": "CD",
+        "unpluggable": True, "empty": False, "other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {},
+    })))
+
+
+def find_iso(guest: Guest, name: str) -> Record:
+    """A VDI in an ISO SR, by name or uuid."""
+    world = guest.world
+    named = {ref: vdi for ref, vdi in world.vdis.items() if name in (vdi["uuid"], vdi["name_label"])}
+    isos = {ref: vdi for ref, vdi in named.items() if world.srs.get(vdi["SR"], {}).get("content_type") == "iso"}
+    try:
+        return pick(isos, "VDI", name, what="ISO image")
+    except NotFound as error:
+        if named:
+            raise ValueError(f"{guest.title}: VDI {name} is not in an ISO SR, so it is no disc.") from error
+        raise

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One guest while it is planned and changed, and the sessions that many of them share."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule, run_task
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, World, device_number, pick
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records, where
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+
+
+class Lanes:
+    """A module's session for its main thread, and a fork of it for every other thread that makes calls."""
+
+    def __init__(self, module: XapiModule) -> None:
+        self.module = module
+        self._main = threading.get_ident()
+        self._forks = threading.local()
+
+    def session(self) -> Session:
+        if threading.get_ident() == self._main:
+            return self.module.xapi
+        if not hasattr(self._forks, "session"):
+            self._forks.session = self.module.xapi.fork()
+        return self._forks.session
+
+    def call(self, method: str, *args: Any) -> Any:
+        return self.session().call(method, *args)
+
+    def run(self, method: str, *args: Any, last: bool = False) -> Any:
+        """Run a long operation as a task, see XapiModule.run."""
+        return run_task(self.module, self.session(), method, *args, last=last)
+
+
+class Guest:
+    """A guest, there or yet to be made, with the options that the user gave for it.
+
+    `record` is what XAPI holds; for a guest yet to be made, what its clone will hold, and `ref` is only known to steps
+    that run after the one that clones. `power` is the state that the steps will find it in, in lower case.
+    `needs` collects the options that only a halted guest can get. `fresh` guests are those yet to be made.
+    """
+
+    def __init__(self, params: Mapping[str, Any], lanes: Lanes, world: World, record: Record, *, fresh: bool = False) -> None:
+        self.params, self.lanes, self.world, self.record, self.fresh = params, lanes, world, record, fresh
+        self.name: str = record["name_label"]
+        self.power: str = record["power_state"].lower()
+        self.ref: str = "" if fresh else record["ref"]
+        self.needs: list[str] = []
+        self.borrowed: set[str] = set()  # VDIs that were there before this guest: never destroyed with it
+        self._made: dict[str, list[Record]] = {}
+
+    @property
+    def title(self) -> str:
+        return f"guest {self.name}"
+
+    def changes(self, before: dict[str, Any] | None = None) -> ChangeSet:
+        return ChangeSet(self.title, before or {})
+
+    def set(self, field: str, value: Any) -> Any:
+        """Set a field of the VM; for steps."""
+        return self.lanes.call(f"VM.set_{field}", self.ref, value)
+
+    def call(self, method: str, *args: Any) -> Any:
+        return self.lanes.call(method, *args)
+
+    def run(self, method: str, *args: Any, last: bool = False) -> Any:
+        return self.lanes.run(method, *args, last=last)
+
+    def devices(self, cls: str) -> list[Record]:
+        """VBDs or VIFs for the plan: those of the guest, or those that its clone will get from its source."""
+        return self.world.devices(cls, self.record["ref"])
+
+    def device(self, cls: str, number: int) -> Record:
+        """The VBD or VIF at a position, for steps: read once from a guest that has just been made."""
+        if not self.fresh:
+            found = self.devices(cls)
+        else:
+            if cls not in self._made:
+                self._made[cls] = list(records(self.lanes.session(), cls, where(cls, VM=self.ref)).values())
+            found = self._made[cls]
+        return next(device for device in found if device_number(device) == number)
+
+    def hotplugs(self) -> bool:
+        """Whether devices can be plugged and unplugged while it runs: a fully virtualised guest needs its drivers for that."""
+        if self.power != "running":
+            return False
+        metrics = self.world.guest_metrics.get(self.record["guest_metrics"])
+        return self.record["domain_type"] in ("pv", "pvh", "pv_in_pvh") or bool(metrics and metrics["PV_drivers_detected"])
+
+    def need_stop(self, what: str) -> None:
+        """Note that `what` can only be changed in a halted guest."""
+        if self.power != "halted" and what not in self.needs:
+            self.needs.append(what)
+
+    def default_sr(self) -> Record:
+        """The SR for disks that name none: option `sr`, else the pool's default SR."""
+        if self.params["sr"]:
+            return pick(self.world.srs, "SR", self.params["sr"])
+        sr = self.world.srs.get(self.world.pool["default_SR"]) if self.world.pool else None
+        if not sr:
+            raise ValueError(f"{self.title}: the pool has no default SR; say with sr where its disks shall be.")
+        return sr

@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a guest is, without its devices: texts, memory, VCPUs, boot, platform, host affinity."""
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, merged, xapi_text
+from ansible_collections.nobloat.xen.plugins.module_utils.common import XAPI_KEYS
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import boot_letters
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL
+
+# xenopsd's device model for each firmware, as the templates and Xen Orchestra set it.
+DEVICE_MODELS = {"uefi": "qemu-upstream-uefi", "bios": "qemu-upstream-compat"}
+SECURE_BOOT = {True: "true", False: "false"}
+
+
+def plan_texts(guest: Guest, changes: ChangeSet) -> None:
+    """Description, tags and other_config, auto_poweron included."""
+    params = guest.params
+    changes.set("description", params["description"], lambda value: guest.set("name_description", value))
+    changes.merge("tags", params["tags"], lambda value: guest.set("tags", value), purge=params["purge"])
+    wanted = wanted_other_config(params, changes.after["other_config"])
+    changes.set("other_config", wanted, lambda value: guest.set("other_config", value))
+    changes.after["auto_poweron"] = changes.after["other_config"].get("auto_poweron") == "true"
+
+
+def wanted_other_config(params: Any, live: dict[str, str]) -> dict[str, str]:
+    """The other_config that the options ask for; keys that XAPI keeps for itself stay, whatever is purged."""
+    wanted = dict(live)
+    if params["other_config"] is not None:
+        wanted = merged(live, params["other_config"], purge=params["purge"])
+        wanted = {key: live[key] for key in XAPI_KEYS & live.keys()} | wanted
+    if params["auto_poweron"] is not None:
+        wanted["auto_poweron"] = xapi_text(params["auto_poweron"])
+        if not params["auto_poweron"] and "auto_poweron" not in live:
+            del wanted["auto_poweron"]
+    return wanted
+
+
+def plan_memory(guest: Guest, changes: ChangeSet) -> None:
+    """Memory: a halted guest gets a new range; a running one is moved inside the range that it was started with."""
+    vm, params = guest.record, guest.params
+    live, top, floor = vm["memory_dynamic_max"], vm["memory_static_max"], vm["memory_static_min"]
+    want = live if params["memory"] is None else to_bytes(params["memory"])
+    want_top = None if params["memory_max"] is None else to_bytes(params["memory_max"])
+    if want_top is not None and want_top < want:
+        raise ValueError(f"{guest.title}: memory_max ({to_text(want_top)}) is less than memory ({to_text(want)}).")
+    if want == live and want_top in (None, top):
+        return
+    if guest.power == "running" and want_top in (None, top) and floor <= want <= top:
+        changes.after["memory"] = to_text(want)
+        changes.step(f"set memory of {guest.title}", lambda: void(guest.run("VM.set_memory_dynamic_range", guest.ref, want, want)))
+        return
+    for option in ("memory", "memory_max"):
+        if params[option] is not None and to_bytes(params[option]) != (live if option == "memory" else top):
+            guest.need_stop(option)
+    new_top = want_top if want_top is not None else want
+    low = want if want != live else min(vm["memory_dynamic_min"], want)
+    changes.after.update(memory=to_text(want), memory_max=to_text(new_top))
+    changes.step(
+        f"set memory of {guest.title}",
+        lambda: void(guest.call("VM.set_memory_limits", guest.ref, min(floor, low), new_top, low, want)),
+    )
+
+
+def plan_vcpus(guest: Guest, changes: ChangeSet) -> None:
+    """VCPUs: a running guest can get as many as it was started with at most."""
+    vm, params = guest.record, guest.params
+    live, top = vm["VCPUs_at_startup"], vm["VCPUs_max"]
+    want = live if params["vcpus"] is None else params["vcpus"]
+    want_top = max(top, want) if params["vcpus_max"] is None else params["vcpus_max"]
+    if want < 1 or want_top < want:
+        raise ValueError(f"{guest.title}: vcpus ({want}) has to be between 1 and vcpus_max ({want_top}).")
+    if want_top != top:
+        guest.need_stop("vcpus" if params["vcpus_max"] is None else "vcpus_max")
+
+    def set_top() -> None:
+        if want_top != top:
+            changes.set("vcpus_max", want_top, lambda value: guest.set("VCPUs_max", value))
+
+    # XAPI keeps 0 < VCPUs_at_startup <= VCPUs_max at every moment.
+    if want_top > top:
+        set_top()
+    if want != live:
+        if guest.power == "running":
+            changes.step(f"plug VCPUs of {guest.title}", lambda: void(guest.run("VM.set_VCPUs_number_live", guest.ref, want)))
+        elif guest.power != "halted":
+            guest.need_stop("vcpus")
+        changes.set("vcpus", want, lambda value: guest.set("VCPUs_at_startup", value))
+    if want_top < top:
+        set_top()
+
+
+def plan_boot(guest: Guest, changes: ChangeSet) -> None:
+    """Boot order, firmware, secure boot and platform; in a running guest the order counts from its next start."""
+    vm, params = guest.record, guest.params
+    boot, platform = dict(vm["HVM_boot_params"]), merged(vm["platform"], params["platform"] or None) or dict(vm["platform"])
+    if params["boot_order"] is not None and params["boot_order"] != changes.after["boot_order"]:
+        boot["order"] = boot_letters(params["boot_order"])
+    if params["firmware"] not in (None, changes.after["firmware"]):
+        boot["firmware"] = params["firmware"]
+        platform["device-model"] = DEVICE_MODELS[params["firmware"]]
+        guest.need_stop("firmware")
+    if params["secure_boot"] not in (None, changes.after["secure_boot"]):
+        platform["secureboot"] = SECURE_BOOT[params["secure_boot"]]
+        guest.need_stop("secure_boot")
+    if params["secure_boot"] and boot.get("firmware", "bios") != "uefi":
+        raise ValueError(f"{guest.title}: secure_boot needs firmware uefi.")
+    if boot != vm["HVM_boot_params"]:
+        for option in ("boot_order", "firmware"):
+            if params[option] is not None:
+                changes.after[option] = params[option]
+        changes.step(f"set boot parameters of {guest.title}", lambda: void(guest.set("HVM_boot_params", boot)))
+    if platform != vm["platform"]:
+        changes.after["secure_boot"] = platform.get("secureboot") == "true"
+        changes.set("platform", platform, lambda value: guest.set("platform", value))
+
+
+def plan_affinity(guest: Guest, changes: ChangeSet) -> None:
+    """The host that a guest prefers; an empty text clears it."""
+    wanted = guest.params["affinity"]
+    if wanted is None:
+        return
+    host = pick(guest.world.hosts, "host", wanted) if wanted else None
+    ref = host["ref"] if host else NULL
+    if (host or guest.record["affinity"] in guest.world.hosts) and ref != guest.record["affinity"]:
+        changes.after["affinity"] = host["name_label"] if host else ""
+        changes.step(f"set affinity of {guest.title}", lambda: void(guest.set("affinity", ref)))
+
+
+def void(_result: Any) -> None:
+    """Drop a call's result, so that it is not taken for facts."""

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest's NICs."""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import once
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
+
+MAX_DEVICE = 15  # xapi-behaviour.md 2.4
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def wanted_nics(guest: Guest) -> list[dict[str, Any]] | None:
+    """The option `nics` with positions, networks as records and MACs in lower case; None if it was omitted."""
+    if guest.params["nics"] is None:
+        return None
+    nics = []
+    for position, entry in enumerate(guest.params["nics"]):
+        nic = dict(entry)
+        nic["device"] = position if entry["device"] is None else entry["device"]
+        if not 0 <= nic["device"] <= MAX_DEVICE:
+            raise ValueError(f"{guest.title} cannot have a NIC at device {nic['device']}: positions go from 0 to {MAX_DEVICE}.")
+        nic["network"] = pick(guest.world.networks, "network", entry["network"]) if entry["network"] else None
+        if entry["mac"]:
+            nic["mac"] = entry["mac"].lower().replace("-", ":")
+            if not _MAC.fullmatch(nic["mac"]) or int(nic["mac"][:2], 16) & 1:
+                raise ValueError(f"{guest.title}: '{entry['mac']}' is no MAC address of a NIC; write it as 02:00:00:12:34:56.")
+        nics.append(nic)
+    once(guest, "nics", (nic["device"] for nic in nics))
+    return nics
+
+
+def plan_nics(guest: Guest, changes: ChangeSet, nics: list[dict[str, Any]] | None) -> None:
+    """Merge the wanted NICs into what is there, by position; remove the others if there are to be no others."""
+    if nics is None:
+        return
+    live = {device_number(vif): vif for vif in guest.devices("VIF")}
+    view = {item["device"]: item for item in changes.after["nics"]}
+    for nic in nics:
+        device = nic["device"]
+        if device in live:
+            converge_nic(guest, changes, view[device], nic, live[device])
+        else:
+            view[device] = add_nic(guest, changes, nic)
+    if guest.params["purge"] or not nics:
+        for device in sorted(live.keys() - {nic["device"] for nic in nics}):
+            del view[device]
+            remove_nic(guest, changes, live[device], f"NIC {device} of {guest.title}")
+    changes.after["nics"] = [view[device] for device in sorted(view)]
+
+
+def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: dict[str, Any], vif: Record) -> None:
+    """Change a NIC that is there: another network by moving it, another MAC or MTU by replacing it."""
+    what = f"NIC {nic['device']} of {guest.title}"
+    network = nic["network"]
+    moves = network is not None and network["ref"] != vif["network"]
+    if moves:
+        item["network"] = network["name_label"]
+    replaces = (nic["mac"] and nic["mac"] != vif["MAC"].lower()) or nic["mtu"] not in (None, vif["MTU"])
+    if replaces:
+        if nic["mac"]:
+            item["mac"] = nic["mac"]
+        item["mtu"] = nic["mtu"] or vif["MTU"]
+    qos = rate_fields(nic["rate"])
+    if qos and nic["rate"] != (item["rate"] or 0):
+        item["rate"] = nic["rate"] or None
+    elif not replaces:
+        qos = {}
+    if replaces:
+        record = {key: vif[key] for key in ("MTU", "other_config", "qos_algorithm_type", "qos_algorithm_params",
+                                            "locking_mode", "ipv4_allowed", "ipv6_allowed")}
+        record |= {"MAC": nic["mac"] or ("" if guest.fresh else vif["MAC"]), "MTU": item["mtu"],
+                   "network": network["ref"] if network else vif["network"], "device": str(nic["device"]), **qos}
+        remove_nic(guest, changes, vif, what)
+        plan_vif(guest, changes, record, what)
+        return
+    if moves:
+        changes.step(f"move {what} to network {item['network']}",
+                     lambda: void(guest.run("VIF.move", guest.device("VIF", nic["device"])["ref"], network["ref"])),
+                     undo=lambda: guest.run("VIF.move", guest.device("VIF", nic["device"])["ref"], vif["network"]))
+    if qos:
+        def limit() -> None:
+            ref = guest.device("VIF", nic["device"])["ref"]
+            for field, value in qos.items():
+                guest.call(f"VIF.set_{field}", ref, value)
+
+        changes.step(f"set rate of {what}", limit)
+
+
+def add_nic(guest: Guest, changes: ChangeSet, nic: dict[str, Any]) -> dict[str, Any]:
+    """Plan a NIC at a free position; returns its view, without a MAC where XAPI is to pick it."""
+    what = f"NIC {nic['device']} of {guest.title}"
+    network = nic["network"]
+    if not network:
+        raise ValueError(f"{what} is not there; say which network it shall be on.")
+    mtu = nic["mtu"] or network["MTU"]
+    plan_vif(guest, changes, {
+        "device": str(nic["device"]), "network": network["ref"], "MAC": nic["mac"] or "", "MTU": mtu, "other_config": {},
+        "qos_algorithm_type": "", "qos_algorithm_params": {}, **rate_fields(nic["rate"]),
+    }, what)
+    view = {"device": nic["device"], "network": network["name_label"], "mtu": mtu, "rate": nic["rate"] or None}
+    return view | ({"mac": nic["mac"]} if nic["mac"] else {})
+
+
+def plan_vif(guest: Guest, changes: ChangeSet, record: Mapping[str, Any], what: str) -> None:
+    """Plan VIF.create and, in a running guest, VIF.plug."""
+    made: dict[str, str] = {}
+    changes.step(f"add {what}", lambda: made.update(VIF=guest.call("VIF.create", {**record, "VM": guest.ref})),
+                 undo=lambda: guest.call("VIF.destroy", made["VIF"]), leaves=f"VIF of {what}")
+    if guest.hotplugs():
+        changes.step(f"plug {what}", lambda: void(guest.run("VIF.plug", made["VIF"])),
+                     undo=lambda: guest.run("VIF.unplug", made["VIF"]))
+    else:
+        guest.need_stop("nics")
+
+
+def remove_nic(guest: Guest, changes: ChangeSet, vif: Record, what: str) -> None:
+    """Plan the end of a VIF."""
+    if vif["currently_attached"] and guest.power != "halted":
+        if guest.hotplugs():
+            changes.step(f"unplug {what}", lambda: void(guest.run("VIF.unplug", vif["ref"])),
+                         undo=lambda: guest.run("VIF.plug", vif["ref"]))
+        else:
+            guest.need_stop("nics")
+    number = device_number(vif)
+    changes.step(f"remove {what}", lambda: void(guest.call("VIF.destroy", guest.device("VIF", number)["ref"])))
+
+
+def rate_fields(rate: int | None) -> dict[str, Any]:
+    """The VIF's fields for a limit in kilobytes per second; 0 lifts it, None leaves it alone."""
+    if rate is None:
+        return {}
+    if not rate:
+        return {"qos_algorithm_type": "", "qos_algorithm_params": {}}
+    return {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": str(rate)}}

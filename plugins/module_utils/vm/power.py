@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Power states: which calls lead from one to another, and waiting until guests have an address."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, Record, Records, World, pick, select
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import addresses
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+
+STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
+
+# From XAPI's power state to the wanted one: calls, and "down" or "reboot" for what is done gently or, with force, at once.
+_WAYS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("Halted", "running"): ("start",),
+    ("Suspended", "running"): ("resume",),
+    ("Paused", "running"): ("unpause",),
+    ("Running", "shutdown"): ("down",),
+    ("Paused", "shutdown"): ("unpause", "down"),
+    ("Suspended", "shutdown"): ("resume", "down"),
+    ("Running", "suspended"): ("suspend",),
+    ("Paused", "suspended"): ("unpause", "suspend"),
+    ("Running", "paused"): ("pause",),
+    ("Halted", "paused"): ("start paused",),
+    ("Suspended", "paused"): ("resume paused",),
+    ("Running", "restarted"): ("reboot",),
+    ("Paused", "restarted"): ("unpause", "reboot"),
+    ("Suspended", "restarted"): ("resume", "reboot"),
+    ("Halted", "restarted"): ("start",),
+}
+_FORCED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("Running", "shutdown"): ("hard down",),
+    ("Paused", "shutdown"): ("hard down",),
+    ("Suspended", "shutdown"): ("hard down",),
+    ("Running", "restarted"): ("hard reboot",),
+    ("Paused", "restarted"): ("hard reboot",),
+    ("Suspended", "restarted"): ("hard down", "start"),
+}
+# What says that a guest cannot or does not shut down when asked (xapi-behaviour.md 2.1).
+_DEAF = {"TIMEOUT", "VM_LACKS_FEATURE", "VM_LACKS_FEATURE_SHUTDOWN", "VM_MISSING_PV_DRIVERS", "VM_SHUTDOWN_TIMEOUT",
+         "VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT"}
+
+
+def way(live: str, wanted: str, *, force: bool = False) -> tuple[str, ...]:
+    """The operations that lead from XAPI's power state `live` to `wanted`; none where they are the same."""
+    if STATES[live] == wanted:
+        return ()
+    if force and (live, wanted) in _FORCED:
+        return _FORCED[live, wanted]
+    try:
+        return _WAYS[live, wanted]
+    except KeyError:
+        raise ValueError(f"it is {STATES[live]}, so it cannot become {wanted}; start it first.") from None
+
+
+def read_power(session: Session, entries: Sequence[Mapping[str, Any]]) -> World:
+    """The guests of the entries and their hosts: two calls, and the agents' reports where a restart is to outdate them."""
+    vms = select(session, "VM", names={entry["name"] for entry in entries})
+    world = World(vms=vms, hosts=_hosts(session, vms, {entry["host"] for entry in entries if entry["host"]}))
+    awaited = {entry["name"] for entry in entries if entry["wait_for_ip"] and entry["state"] == "restarted"}
+    reports = {vm["guest_metrics"] for vm in vms.values() if awaited & {vm["name_label"], vm["uuid"]}}
+    world.guest_metrics = select(session, "VM_guest_metrics", refs=reports)
+    return world
+
+
+def _hosts(session: Session, vms: Records, names: set[str]) -> Records:
+    return select(session, "host", refs={vm["resident_on"] for vm in vms.values()}, names=names)
+
+
+def power_view(vm: Record, world: World) -> dict[str, Any]:
+    """Name, uuid, state and, while the guest is on one, host."""
+    view = {"name": vm["name_label"], "uuid": vm["uuid"], "state": STATES[vm["power_state"]]}
+    host = world.name("host", vm["resident_on"])
+    return view | ({"host": host} if host else {})
+
+
+def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[ChangeSet, Guest]:
+    """The change set of one guest."""
+    vm = pick(world.vms, GUEST, entry["name"], among=(GUEST,))
+    guest = Guest(entry, lanes, world, vm)
+    host = pick(world.hosts, "host", entry["host"]) if entry["host"] else None
+    changes = guest.changes(power_view(vm, world))
+    try:
+        operations = way(vm["power_state"], entry["state"], force=entry["force"])
+    except ValueError as error:
+        raise ValueError(f"{guest.title}: {error}") from None
+    if not operations:
+        return changes, guest
+    check_blocked(guest, operations)
+    for operation in operations:
+        changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]))
+    changes.after["state"] = "running" if entry["state"] == "restarted" else entry["state"]
+    if entry["state"] == "restarted" and vm["power_state"] == "Running":
+        changes.before["restarted"], changes.after["restarted"] = False, True
+    if entry["state"] in ("shutdown", "suspended"):
+        changes.after.pop("host", None)
+    elif host and operations[-1].startswith(("start", "resume")):
+        changes.after["host"] = host["name_label"]
+    return changes, guest
+
+
+def check_blocked(guest: Guest, operations: Sequence[str]) -> None:
+    """Raise what XAPI would raise, before the first of several operations, where an administrator blocked one."""
+    blocked = guest.record["blocked_operations"]
+    for operation in operations:
+        for name in {"down": ("clean_shutdown",), "hard down": ("hard_shutdown",), "reboot": ("clean_reboot",),
+                     "hard reboot": ("hard_reboot",)}.get(operation, (operation.split()[0],)):
+            if name in blocked:
+                raise XapiError("OPERATION_BLOCKED", (guest.ref, blocked[name]))
+
+
+def _call(guest: Guest, operation: str, host: Record | None, *, last: bool) -> Callable[[], None]:
+    paused = operation.endswith(" paused")
+    plain: dict[str, Callable[[], Any]] = {
+        "unpause": lambda: guest.run("VM.unpause", guest.ref, last=last),
+        "pause": lambda: guest.run("VM.pause", guest.ref, last=last),
+        "suspend": lambda: guest.run("VM.suspend", guest.ref, last=last),
+        "hard down": lambda: guest.run("VM.hard_shutdown", guest.ref, last=last),
+        "hard reboot": lambda: guest.run("VM.hard_reboot", guest.ref, last=last),
+        "down": lambda: gently(guest, "shutdown"),
+        "reboot": lambda: gently(guest, "reboot"),
+    }
+
+    def run() -> None:
+        if operation in plain:
+            plain[operation]()
+            return
+        method = f"VM.{operation.split()[0]}"
+        if host:
+            guest.run(f"{method}_on", guest.ref, host["ref"], paused, False, last=last)
+        else:
+            guest.run(method, guest.ref, paused, False, last=last)
+
+    return run
+
+
+def gently(guest: Guest, what: str) -> None:
+    """Ask a guest to shut down or reboot; do it hard when it cannot be asked, or has not done so in `shutdown_timeout`.
+
+    With a `shutdown_timeout` of 0 it is never done hard: the error is raised.
+    """
+    patience = guest.params["shutdown_timeout"]
+    module = guest.lanes.module
+    try:
+        tasks.run(guest.lanes.session(), f"VM.clean_{what}", guest.ref, timeout=patience or module.params["wait_timeout"])
+    except XapiError as error:
+        if error.code not in _DEAF or not patience:
+            raise
+        module.progress(f"{guest.title} does not {what} by itself ({error}), so it is done hard")
+        live = guest.call("VM.get_power_state", guest.ref)
+        if live != "Halted":
+            guest.run(f"VM.hard_{what}", guest.ref)
+        elif what == "reboot":
+            guest.run("VM.start", guest.ref, False, False)
+
+
+def look_again(module: XapiModule, jobs: Sequence[Job]) -> None:
+    """Put what is there now into the change sets of guests that changed: two calls for all."""
+    changed = {job.guest.ref: job for job in jobs if job.changed and job.guest}
+    if not changed or module.detached:
+        return
+    vms = select(module.xapi, "VM", refs=changed)
+    world = World(vms=vms, hosts=_hosts(module.xapi, vms, set()))
+    for ref, job in changed.items():
+        if ref in vms:
+            restarted = {"restarted": True} if "restarted" in job.changes.after else {}
+            job.changes.after = {**power_view(vms[ref], world), **restarted}
+
+
+def await_addresses(module: XapiModule, jobs: Sequence[Job]) -> None:
+    """Wait until the running guests that asked for it have an IP address, each at most its `ip_timeout`.
+
+    The addresses go to the jobs' results; a guest that got none in time becomes a failed job. Two calls a look for all.
+    """
+    began = time.monotonic()
+    waiting = {job.guest.ref: job for job in jobs
+               if job.guest and job.guest.params["wait_for_ip"] and job.changes.after.get("state") == "running"}
+    pause = 0.5
+    while waiting:
+        vms = select(module.xapi, "VM", refs=waiting)
+        reports = select(module.xapi, "VM_guest_metrics", refs={vm["guest_metrics"] for vm in vms.values()})
+        for ref, job in list(waiting.items()):
+            guest = job.guest
+            report = reports.get(vms[ref]["guest_metrics"]) if ref in vms else None
+            found = addresses(report) if fresh_report(guest, report) else []
+            limit = guest.params["ip_timeout"]
+            if found:
+                job.extra["ip_addresses"] = found
+            elif ref not in vms or vms[ref]["power_state"] != "Running":
+                job.error = ValueError(f"{guest.title} stopped running while waiting for its IP address.")
+            elif time.monotonic() - began > limit:
+                job.error = ValueError(f"{guest.title} runs, but has reported no IP address within {limit} seconds (ip_timeout). "
+                                       "Its guest agent may be missing, or its network without DHCP.")
+            else:
+                continue
+            del waiting[ref]
+        if waiting:
+            time.sleep(pause)
+            pause = min(pause * 1.5, 5.0)
+
+
+def fresh_report(guest: Guest, report: Record | None) -> bool:
+    """Whether the agent reported since this run began: what it said before a restart says nothing about the guest that comes up."""
+    if report is None:
+        return False
+    old = guest.world.guest_metrics.get(report["ref"])
+    return old is None or report["last_updated"] > old["last_updated"]
