@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What module vm plans for a guest that is there, and for its end."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import Ambiguous, NotFound
+from vm_fakes import GIB, Recorder, disk, drive, nic, options, template, vdi, vm, world
+
+METRICS = {"ref": "metrics", "PV_drivers_detected": True, "networks": {}}
+
+
+def run(pool, **given):
+    recorder = Recorder()
+    changes, _guest = plan_vm(options(**given), recorder, pool)
+    changes.apply()
+    return changes, recorder.calls
+
+
+def refused(pool, match, error=ValueError, **given):
+    with pytest.raises(error, match=match):
+        plan_vm(options(**given), Recorder(), pool)
+
+
+def test_omitted_options_plan_nothing():
+    changes, calls = run(world(vm(), vbds=[disk("vm1", 0, "d0"), drive("vm1")], vdis=[vdi("d0")], vifs=[nic("vm1", 0)]))
+    assert not changes.changed
+    assert not calls
+    assert changes.before == changes.after
+
+
+def test_equal_options_plan_nothing():
+    changes, _calls = run(
+        world(vm(tags=["a"]), vbds=[disk("vm1", 0, "d0"), drive("vm1")], vdis=[vdi("d0")], vifs=[nic("vm1", 0)]),
+        memory="1024MiB", vcpus=1, tags=["a"], boot_order=["disk", "cdrom"], firmware="bios", secure_boot=False, affinity="", cdrom="",
+        disks=[{"size": "1GiB", "name": "d0", "sr": "sr1", "mode": "rw"}], nics=[{"network": "net1", "mac": "02-00-00-00-00-00"}],
+        auto_poweron=False, purge=True,
+    )
+    assert not changes.changed
+
+
+def test_names_belong_to_guests_only():
+    pool = world(template("web"), vm("snap", name_label="web", is_a_snapshot=True, is_a_template=True), vm("g", name_label="web"))
+    changes, _calls = run(pool, name="web", vcpus=2)
+    assert changes.before["uuid"] == "uuid-g"
+
+
+def test_an_ambiguous_name_lists_candidates():
+    with pytest.raises(Ambiguous) as caught:
+        plan_vm(options("web", vcpus=2), Recorder(), world(vm("a", name_label="web"), vm("b", name_label="web")))
+    assert [item["uuid"] for item in caught.value.candidates] == ["uuid-a", "uuid-b"]
+
+
+def test_a_guest_that_is_not_there_needs_a_source():
+    refused(world(), "no guest", NotFound, name="web")
+
+
+class TestMemoryAndVcpus:
+    def test_a_halted_guest_gets_a_range_of_one(self):
+        changes, calls = run(world(vm()), memory="4GiB")
+        assert calls == [("VM.set_memory_limits", "vm1", GIB // 2, 4 * GIB, 4 * GIB, 4 * GIB)]
+        assert (changes.after["memory"], changes.after["memory_max"]) == ("4GiB", "4GiB")
+
+    def test_less_than_the_static_minimum_lowers_that_too(self):
+        assert run(world(vm()), memory="256MiB")[1] == [("VM.set_memory_limits", "vm1", GIB // 4, GIB // 4, GIB // 4, GIB // 4)]
+
+    def test_a_running_guest_moves_inside_its_range(self):
+        _changes, calls = run(world(vm(power_state="Running", memory_static_max=4 * GIB)), memory="2GiB")
+        assert calls == [("VM.set_memory_dynamic_range", "vm1", 2 * GIB, 2 * GIB)]
+
+    def test_beyond_its_range_it_needs_a_restart(self):
+        pool = world(vm(power_state="Running"))
+        refused(pool, "memory.*halted.*allow_restart", memory="2GiB")
+        changes, calls = run(pool, memory="2GiB", allow_restart=True)
+        assert [call[0] for call in calls] == ["VM.clean_shutdown", "VM.set_memory_limits", "VM.start"]
+        assert changes.after["power_state"] == "running"
+
+    def test_memory_max_alone(self):
+        assert run(world(vm()), memory_max="4GiB")[1] == [("VM.set_memory_limits", "vm1", GIB // 2, 4 * GIB, GIB, GIB)]
+        refused(world(vm()), "memory_max", memory="4GiB", memory_max="2GiB")
+
+    @pytest.mark.parametrize(
+        ("live", "wanted", "calls"),
+        [
+            ((1, 1), {"vcpus": 4}, [("VM.set_VCPUs_max", "vm1", 4), ("VM.set_VCPUs_at_startup", "vm1", 4)]),
+            ((4, 4), {"vcpus": 2}, [("VM.set_VCPUs_at_startup", "vm1", 2)]),
+            ((4, 4), {"vcpus": 2, "vcpus_max": 2}, [("VM.set_VCPUs_at_startup", "vm1", 2), ("VM.set_VCPUs_max", "vm1", 2)]),
+        ],
+    )
+    def test_startup_never_passes_max(self, live, wanted, calls):
+        assert run(world(vm(VCPUs_at_startup=live[0], VCPUs_max=live[1])), **wanted)[1] == calls
+
+    def test_vcpus_of_a_running_guest(self):
+        pool = world(vm(power_state="Running", VCPUs_max=4))
+        assert [call[0] for call in run(pool, vcpus=2)[1]] == ["VM.set_VCPUs_number_live", "VM.set_VCPUs_at_startup"]
+        refused(pool, "vcpus.*allow_restart", vcpus=8)
+        refused(pool, "vcpus_max", vcpus=0)
+
+
+class TestBootAndTexts:
+    def test_boot_order_firmware_and_secure_boot(self):
+        changes, calls = run(world(vm()), boot_order=["network", "disk"], firmware="uefi", secure_boot=True, platform={"viridian": True})
+        assert calls == [
+            ("VM.set_HVM_boot_params", "vm1", {"order": "nc", "firmware": "uefi"}),
+            ("VM.set_platform", "vm1", {"acpi": "1", "viridian": "true", "device-model": "qemu-upstream-uefi", "secureboot": "true"}),
+        ]
+        assert (changes.after["firmware"], changes.after["secure_boot"]) == ("uefi", True)
+
+    def test_secure_boot_without_uefi_is_refused(self):
+        refused(world(vm()), "uefi", secure_boot=True)
+
+    def test_auto_poweron_and_other_config_are_one_call(self):
+        _changes, calls = run(world(vm(other_config={"mac_seed": "s", "old": "1"})), auto_poweron=True, other_config={"new": 1}, purge=True)
+        assert calls == [("VM.set_other_config", "vm1", {"mac_seed": "s", "new": "1", "auto_poweron": "true"})]
+
+    def test_affinity_by_name_and_cleared(self):
+        assert run(world(vm()), affinity="host1")[1] == [("VM.set_affinity", "vm1", "host1")]
+        assert run(world(vm(affinity="host1")), affinity="")[1] == [("VM.set_affinity", "vm1", "OpaqueRef:NULL")]
+
+
+class TestDisks:
+    def test_merge_by_device_adds_and_grows(self):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0")])
+        changes, calls = run(pool, disks=[{"device": 0, "size": "2GiB"}, {"device": 1, "size": "5GiB", "sr": "sr2"}])
+        assert calls[0] == ("VDI.resize", "d0", 2 * GIB)
+        assert [call[0] for call in calls] == ["VDI.resize", "VDI.create", "VBD.create"]
+        assert calls[1][1]["SR"] == "sr2"
+        assert changes.after["disks"][1] == {
+            "device": 1, "name": "vm1 disk 1", "size": "5GiB", "sr": "sr2", "mode": "rw", "bootable": False,
+        }
+
+    def test_others_stay_unless_purged(self):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0"), disk("vm1", 1, "d1")], vdis=[vdi("d0"), vdi("d1")])
+        assert not run(pool, disks=[{"device": 0}])[1]
+        assert run(pool, disks=[{"device": 0}], purge=True)[1] == [("VBD.destroy", "vbd-vm1-1")]
+        assert run(pool, disks=[])[1] == [("VBD.destroy", "vbd-vm1-0"), ("VBD.destroy", "vbd-vm1-1")]
+
+    @pytest.mark.parametrize(
+        ("disks", "match"),
+        [
+            ([{"size": "1MiB"}], "shrink"),
+            ([{"sr": "sr2"}], "does not move"),
+            ([{"device": 1}], "give the size"),
+            ([{"device": 1, "size": "1GiB"}, {"device": 1, "size": "2GiB"}], "two entries"),
+            ([{"device": 3, "size": "1GiB"}], "CD drive"),
+            ([{"device": 255, "size": "1GiB"}], "0 to 254"),
+            ([{"vdi": "free", "device": 0}], "detach it first"),
+            ([{"vdi": "free", "device": 1, "size": "9GiB"}], "module vdi"),
+            ([{"device": 1, "size": "1GiB", "sr": "isos"}], "ISO"),
+            ([{"device": 1, "size": "much"}], "not a size"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_first(self, disks, match):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0"), drive("vm1")], vdis=[vdi("d0"), vdi("free")])
+        refused(pool, match, disks=disks)
+
+    def test_a_missing_sr_is_told(self):
+        refused(world(vm()), "no SR .*'nowhere'", NotFound, disks=[{"size": "1GiB", "sr": "nowhere"}])
+        refused(world(vm(), default_sr="OpaqueRef:NULL"), "no default SR", disks=[{"size": "1GiB"}])
+
+    def test_an_existing_vdi_is_attached_and_found_again(self):
+        changes, calls = run(world(vm(), vdis=[vdi("data")]), disks=[{"vdi": "data", "mode": "ro"}])
+        assert calls[0][:1] == ("VBD.create",)
+        assert calls[0][1]["other_config"] == {}
+        assert changes.after["disks"][0]["vdi"] == "uuid-data"
+        attached = world(vm(), vbds=[disk("vm1", 5, "data", mode="RO")], vdis=[vdi("data")])
+        assert not run(attached, disks=[{"vdi": "data", "mode": "ro"}])[1]
+
+    def test_hot_plug_needs_drivers(self):
+        running = {"power_state": "Running", "guest_metrics": "metrics"}
+        calls = run(world(vm(**running), metrics=[METRICS]), disks=[{"size": "1GiB"}])[1]
+        assert [call[0] for call in calls] == ["VDI.create", "VBD.create", "VBD.plug"]
+        refused(world(vm(power_state="Running")), "disks.*allow_restart", disks=[{"size": "1GiB"}])
+
+    def test_growing_online_where_the_sr_can(self):
+        def pool(*operations):
+            return world(vm(power_state="Running"), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0", allowed_operations=list(operations))])
+
+        assert run(pool("resize_online"), disks=[{"size": "2GiB"}])[1] == [("VDI.resize_online", "d0", 2 * GIB)]
+        refused(pool("resize"), "size", disks=[{"size": "2GiB"}])
+
+    def test_a_failed_plug_takes_the_disk_back(self):
+        recorder = Recorder(fail="VBD.plug")
+        pool = world(vm(power_state="Running", guest_metrics="metrics"), metrics=[METRICS])
+        changes, _guest = plan_vm(options(disks=[{"size": "1GiB"}]), recorder, pool)
+        with pytest.raises(ApplyError) as caught:
+            changes.apply()
+        assert recorder.methods() == ["VDI.create", "VBD.create", "VBD.plug", "VBD.destroy", "VDI.destroy"]
+        assert caught.value.leftovers == []
+
+
+class TestCdrom:
+    def test_insert_change_and_eject(self):
+        iso, other = vdi("a.iso", sr="isos"), vdi("b.iso", sr="isos")
+        empty = world(vm(), vbds=[drive("vm1")], vdis=[iso])
+        full = world(vm(), vbds=[drive("vm1", 3, "b.iso")], vdis=[iso, other])
+        assert run(empty, cdrom="a.iso")[1] == [("VBD.insert", "vbd-vm1-3", "a.iso")]
+        assert [call[0] for call in run(full, cdrom="uuid-a.iso")[1]] == ["VBD.eject", "VBD.insert"]
+        assert run(full, cdrom="")[0].after["cdrom"] == ""
+        assert not run(full, cdrom="b.iso")[1]
+
+    def test_a_drive_is_added(self):
+        changes, calls = run(world(vm(), vdis=[vdi("a.iso", sr="isos")]), cdrom="a.iso")
+        assert (calls[0][1]["userdevice"], calls[0][1]["type"], calls[0][1]["mode"]) == ("3", "CD", "RO")
+        assert changes.after["cdrom"] == "a.iso"
+
+    def test_what_is_no_disc_is_refused(self):
+        refused(world(vm(), vdis=[vdi("data")]), "no disc", cdrom="data")
+        refused(world(vm()), "ISO image", NotFound, cdrom="none.iso")
+
+
+class TestNics:
+    def test_merge_by_device(self):
+        pool = world(vm(), vifs=[nic("vm1", 0)])
+        changes, calls = run(pool, nics=[{"device": 1, "network": "net2", "mac": "02:00:00:AA:BB:CC", "rate": 100}])
+        assert [call[0] for call in calls] == ["VIF.create"]
+        assert calls[0][1] | {"MTU": 9000, "MAC": "02:00:00:aa:bb:cc", "qos_algorithm_params": {"kbps": "100"}} == calls[0][1]
+        assert [item["device"] for item in changes.after["nics"]] == [0, 1]
+
+    def test_another_network_is_a_move_even_while_running(self):
+        pool = world(vm(power_state="Running"), vifs=[nic("vm1", 0, currently_attached=True)])
+        assert run(pool, nics=[{"network": "net2"}])[1] == [("VIF.move", "vif-vm1-0", "net2")]
+
+    def test_another_mac_or_mtu_replaces(self):
+        calls = run(world(vm(), vifs=[nic("vm1", 0)]), nics=[{"mtu": 9000}])[1]
+        assert [call[0] for call in calls] == ["VIF.destroy", "VIF.create"]
+        assert (calls[1][1]["MAC"], calls[1][1]["MTU"]) == ("02:00:00:00:00:00", 9000)
+
+    def test_rate_is_set_and_lifted(self):
+        limited = {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": "100"}}
+        pool = world(vm(), vifs=[nic("vm1", 0, **limited)])
+        assert not run(pool, nics=[{"rate": 100}])[1]
+        assert not run(pool, nics=[{"network": "net1"}])[1]
+        changes, calls = run(pool, nics=[{"rate": 0}])
+        assert calls == [("VIF.set_qos_algorithm_type", "vif-vm1-0", ""), ("VIF.set_qos_algorithm_params", "vif-vm1-0", {})]
+        assert changes.after["nics"][0]["rate"] is None
+
+    def test_purge_and_empty_remove(self):
+        pool = world(vm(), vifs=[nic("vm1", 0), nic("vm1", 1)])
+        assert run(pool, nics=[{"device": 0}], purge=True)[1] == [("VIF.destroy", "vif-vm1-1")]
+        assert len(run(pool, nics=[])[1]) == 2
+
+    @pytest.mark.parametrize(
+        ("nics", "match"),
+        [([{"mac": "01:00:00:00:00:01"}], "MAC"), ([{"mac": "xyz"}], "MAC"), ([{}, {}], "which network"), ([{"device": 16}], "0 to 15")],
+    )
+    def test_what_cannot_be_is_refused_first(self, nics, match):
+        refused(world(vm(), vifs=[nic("vm1", 0)]), match, nics=nics)
+
+
+class TestAbsent:
+    POOL = {"vbds": [disk("vm1", 0, "own"), disk("vm1", 1, "shared"), drive("vm1", 3, "iso")],
+            "vdis": [vdi("own", VBDs=["vbd-vm1-0"]), vdi("shared", VBDs=["vbd-vm1-1", "elsewhere"]), vdi("iso", sr="isos")]}
+
+    def test_disks_stay_by_default(self):
+        changes, calls = run(world(vm(), **self.POOL), state="absent")
+        assert calls == [("VM.destroy", "vm1")]
+        assert changes.after == {}
+
+    def test_only_own_disks_are_destroyed(self):
+        assert run(world(vm(), **self.POOL), state="absent", delete_disks=True)[1] == [("VDI.destroy", "own"), ("VM.destroy", "vm1")]
+
+    def test_snapshots_go_with_the_disks(self):
+        snapshot = vm("snap", is_a_snapshot=True, is_a_template=True, snapshot_of="vm1")
+        pool = world(vm(snapshots=["snap"]), snapshot, vbds=[disk("vm1", 0, "own"), disk("snap", 0, "frozen")],
+                     vdis=[vdi("own", VBDs=["vbd-vm1-0"]), vdi("frozen", VBDs=["vbd-snap-0"], is_a_snapshot=True)])
+        assert [call[1] for call in run(pool, state="absent", delete_disks=True)[1]] == ["frozen", "own", "snap", "vm1"]
+
+    def test_a_running_guest_needs_force(self):
+        pool = world(vm(power_state="Running"))
+        refused(pool, "is running.*force", state="absent")
+        assert [call[0] for call in run(pool, state="absent", force=True)[1]] == ["VM.hard_shutdown", "VM.destroy"]
+
+    def test_what_is_not_there_is_absent(self):
+        assert not run(world(), state="absent")[0].changed

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ways between power states, lists of guests, and reading in bulk."""
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import run_jobs
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import plan_power, way
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import MAX_TERMS, device_number, select
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_SPEC, VM_SPEC, entries
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_addresses
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from vm_fakes import Recorder, vm, world
+
+STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
+
+
+@pytest.mark.parametrize("live", STATES)
+@pytest.mark.parametrize("wanted", [*STATES.values(), "restarted"])
+@pytest.mark.parametrize("force", [False, True])
+def test_every_way_is_known_or_refused(live, wanted, force):
+    if (live, wanted) == ("Halted", "suspended"):
+        with pytest.raises(ValueError, match="cannot become suspended"):
+            way(live, wanted, force=force)
+    else:
+        assert bool(way(live, wanted, force=force)) == (STATES[live] != wanted)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "force", "operations"),
+    [
+        ("Running", "shutdown", False, ("down",)), ("Running", "shutdown", True, ("hard down",)),
+        ("Suspended", "shutdown", False, ("resume", "down")), ("Paused", "restarted", False, ("unpause", "reboot")),
+        ("Halted", "paused", False, ("start paused",)), ("Halted", "restarted", True, ("start",)),
+    ],
+)
+def test_ways(live, wanted, force, operations):
+    assert way(live, wanted, force=force) == operations
+
+
+def power(record, **given):
+    recorder = Recorder()
+    params = {option: rule.get("default") for option, rule in POWER_SPEC.items()}
+    changes, _guest = plan_power({**params, "name": record["name_label"], **given}, recorder, world(record))
+    changes.apply()
+    return changes, recorder.calls
+
+
+def test_start_on_a_host():
+    changes, calls = power(vm(), host="host1")
+    assert calls == [("VM.start_on", "vm1", "host1", False, False)]
+    assert changes.after == {"name": "vm1", "uuid": "uuid-vm1", "state": "running", "host": "host1"}
+    assert power(vm(power_state="Suspended"))[1] == [("VM.resume", "vm1", False, False)]
+    assert power(vm(), state="paused")[1] == [("VM.start", "vm1", True, False)]
+
+
+def test_an_equal_state_is_no_change_and_a_restart_always_is():
+    running = vm(power_state="Running", resident_on="host1")
+    assert not power(running)[0].changed
+    changes, calls = power(running, state="restarted", force=True)
+    assert calls == [("VM.hard_reboot", "vm1")]
+    assert (changes.before["restarted"], changes.after["restarted"]) == (False, True)
+
+
+def test_a_blocked_operation_is_told_before_the_first_step():
+    with pytest.raises(XapiError) as caught:
+        power(vm(power_state="Paused", blocked_operations={"clean_shutdown": "ask Ann"}), state="shutdown")
+    assert caught.value.code == "OPERATION_BLOCKED"
+
+
+def test_items_are_laid_over_the_modules_options():
+    params = {**dict.fromkeys(VM_SPEC), "state": "present", "memory": "1GiB", "force": False,
+              "vms": [{"name": "a"}, {"name": "b", "memory": "2GiB", "disks": [{"size": "1GiB"}], "purge": "yes"}]}
+    first, second = entries(params, VM_SPEC)
+    assert (first["name"], first["memory"], first["state"], first["disks"]) == ("a", "1GiB", "present", None)
+    assert (second["memory"], second["purge"], second["disks"][0]["sr"]) == ("2GiB", True, None)
+
+
+@pytest.mark.parametrize(
+    ("items", "match"),
+    [
+        ([{"name": "a", "memry": "1GiB"}], r"vms\[0\] \(a\).*memry"),
+        ([{"memory": "1GiB"}], "name"),
+        ([{"name": "a"}, {"name": "a"}], "more than one item for a"),
+        ([{"name": "a", "disks": [{"mode": "wo"}]}], "rw, ro"),
+    ],
+)
+def test_a_wrong_item_is_told(items, match):
+    with pytest.raises(ValueError, match=match):
+        entries({**dict.fromkeys(VM_SPEC), "vms": items}, VM_SPEC)
+
+
+class FakeModule:
+    def __init__(self, listed=True, check_mode=False, parallel=3):
+        self.params = {"vms": [] if listed else None, "parallel": parallel}
+        self.check_mode, self.detached, self.xapi = check_mode, [], SimpleNamespace()
+        self.failed = None
+
+    def progress(self, text):
+        pass
+
+    def fail_json(self, **result):
+        self.failed = result
+        raise SystemExit
+
+
+def planner(busy, done, seen):
+    def plan(entry):
+        if entry["name"] == "wrong":
+            raise ValueError("no such network")
+        changes = ChangeSet(f"guest {entry['name']}", {"n": 0})
+
+        def work(value):
+            busy.add(threading.get_ident())
+            seen.append(len(busy))
+            time.sleep(0.01)
+            busy.discard(threading.get_ident())
+            if entry["name"] == "broken":
+                raise XapiError("SR_FULL", ("1", "0"))
+            done.append(entry["name"])
+
+        if entry["name"] != "same":
+            changes.set("n", 1, work)
+        return changes, None
+
+    return plan
+
+
+def test_one_failure_stops_no_other_and_all_are_told():
+    module, done, seen = FakeModule(), [], []
+    names = ["a", "b", "wrong", "broken", "same", "c", "d", "e"]
+    with pytest.raises(SystemExit):
+        run_jobs(module, "vm", [{"name": name} for name in names], planner(set(), done, seen), lambda jobs: None)
+    assert sorted(done) == ["a", "b", "c", "d", "e"]
+    assert max(seen) <= 3
+    result = module.failed
+    assert result["msg"].startswith("2 of 8 guests failed. wrong: no such network; broken: set n of guest broken: the SR is full")
+    assert {item["name"]: item["changed"] for item in result["vms"]} == {
+        "a": True, "b": True, "wrong": False, "broken": False, "same": False, "c": True, "d": True, "e": True,
+    }
+    assert len(result["diff"]) == 5
+
+
+def test_check_mode_applies_nothing_to_a_list():
+    done = []
+    result = run_jobs(FakeModule(check_mode=True), "vm", [{"name": "a"}, {"name": "same"}], planner(set(), done, []), None)
+    assert not done
+    assert result["changed"] is True
+    assert [item["vm"] for item in result["vms"]] == [{"n": 1}, {"n": 0}]
+
+
+def test_a_single_guest_fails_at_once():
+    with pytest.raises(ValueError, match="no such network"):
+        run_jobs(FakeModule(listed=False), "vm", [{"name": "wrong"}], planner(set(), [], []), lambda jobs: None)
+
+
+def reader(rows):
+    asked = []
+
+    def bulk(method, *args):
+        asked.append((method, *args))
+        return {ref: dict(row) for ref, row in rows.items()}
+
+    return SimpleNamespace(bulk=bulk), asked
+
+
+def test_many_are_read_in_one_call_however_many():
+    session, asked = reader({})
+    select(session, "VM", refs=["r1"], names=["web"])
+    assert asked == [("VM.get_all_records_where", '(field "_ref"="r1") or (field "name__label"="web") or (field "uuid"="web")')]
+    rows = {f"r{n}": {"name_label": f"vm{n}", "uuid": str(n)} for n in range(MAX_TERMS * 2)}
+    session, asked = reader(rows)
+    found = select(session, "VM", names=[f"vm{n}" for n in range(MAX_TERMS)])
+    assert asked == [("VM.get_all_records",)]
+    assert len(found) == MAX_TERMS
+
+
+def test_nothing_asked_is_no_call_and_quotes_are_found_too():
+    session, asked = reader({"r": {"name_label": 'a "b"', "uuid": "1"}, "s": {"name_label": "c", "uuid": "2"}})
+    assert select(session, "VM", refs=["OpaqueRef:NULL"]) == {}
+    assert not asked
+    assert list(select(session, "VM", names=['a "b"'])) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("device", "number"),
+    [({"userdevice": "3"}, 3), ({"userdevice": "xvdb"}, 1), ({"userdevice": "hda"}, 0), ({"device": "7"}, 7), ({"userdevice": "odd"}, -1)],
+)
+def test_positions(device, number):
+    assert device_number(device) == number
+
+
+def test_addresses_by_nic():
+    metrics = {"networks": {"0/ip": "192.0.2.9", "0/ipv4/0": "192.0.2.9", "0/ipv6/0": "fe80::1", "0/ipv6/1": "2001:db8::1",
+                            "1/ipv4/0": "169.254.0.1", "2/ip": ""}}
+    assert nic_addresses(metrics) == {0: ["192.0.2.9", "2001:db8::1"]}
+    assert nic_addresses(None) == {}
