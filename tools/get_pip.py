@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
+environment = dict(os.environ)  # ensurepip drops the user's pip settings
 ensurepip.bootstrap()
-os.environ.pop("PIP_CONFIG_FILE", None)  # ensurepip turns the user's pip settings off
 arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments], env=environment))

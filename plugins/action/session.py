@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind every module that speaks XAPI (meta/runtime.yml): it runs on the controller, as the user who runs Ansible.
+"""The action behind every module that speaks XAPI: it runs on the controller, as the user who runs Ansible.
 
+meta/runtime.yml leads all of them here; the file has the name of one, because an action needs a module that documents it.
 A play may be for the pool's hosts and have `become: true`: neither matters to an API. An explicit `delegate_to` is kept.
 At -v it prints the module's progress while it runs.
 """
