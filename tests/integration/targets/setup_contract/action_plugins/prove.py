@@ -34,8 +34,9 @@ VOLATILE = {"allowed_operations", "current_operations", "last_updated", "memory_
 
 def read(login: dict[str, Any], classes: tuple[str, ...] = CLASSES) -> dict[str, dict[str, dict[str, Any]]]:
     """All records of a pool, {class: {ref: record}}, through the XenAPI SDK alone."""
-    session = XenAPI.Session(login["hostname"], ignore_ssl=True)
-    session.xenapi.login_with_password(login["username"], login["password"], "2.0", "integration tests")
+    url, username, password = (str(login[key]) for key in ("hostname", "username", "password"))  # plain, not tagged
+    session = XenAPI.Session(url, ignore_ssl=True)
+    session.xenapi.login_with_password(username, password, "2.0", "integration tests")
     try:
         return {name: getattr(session.xenapi, name).get_all_records() for name in classes}
     finally:
