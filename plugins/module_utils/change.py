@@ -106,7 +106,7 @@ class ChangeSet:
                     step.undo()
                 elif step.leaves:
                     leftovers.append(step.leaves)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - what cannot be undone is named, and the rest still undone
                 leftovers.append(f"{step.leaves or step.text} ({error})")
         return leftovers
 

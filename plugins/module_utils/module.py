@@ -25,7 +25,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.change import (
     ApplyError,
     ChangeSet,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import (
     HAS_XENAPI,
@@ -108,12 +108,18 @@ class XapiModule(AnsibleModule):
             self.xapi = self.open_session()
             try:
                 result = work()
+            except XapiError as error:
+                raise records.name_refs(self.xapi, error) from error.__cause__
+            except ApplyError as error:
+                if isinstance(error.cause, XapiError):
+                    records.name_refs(self.xapi, error.cause)
+                raise
             finally:
                 if not self.params["session"]:
                     self.xapi.logout()
         except ApplyError as error:
             self.fail(error.cause, error.leftovers)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user
             self.fail(error)
         else:
             self.exit_json(**result)
