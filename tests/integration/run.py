@@ -76,7 +76,8 @@ def main() -> int:
         with launch(scenario=scenario) as info:
             config.write_text(yaml.safe_dump(configure(info, chosen, proven)), encoding="utf-8")
             try:
-                command = ["ansible-test", "integration", "--local", "--requirements", "--color", "no", *chosen]
+                command = ["ansible-test", "integration", "--local", "--requirements", "--continue-on-error", "--color", "no",
+                           "--python", f"{sys.version_info.major}.{sys.version_info.minor}", *chosen]
                 code = subprocess.call(command, cwd=ROOT)
             finally:
                 config.unlink()

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from xmlrpc.client import DateTime
 
 import XenAPI
 from ansible.errors import AnsibleError
@@ -167,12 +168,14 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def pick(state: dict[str, dict[str, dict[str, Any]]], wanted: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-        """The records that `reads` asks for: {class: {field: value}} -> {class: [record + its ref]}."""
-        return {
-            name: [{**record, "ref": ref} for ref, record in state[name].items()
+        """The records that `reads` asks for: {class: {field: value}} -> {class: [record + its ref]}, dates as text."""
+        picked = {
+            name: [{"ref": ref, **{key: str(field) if isinstance(field, DateTime) else field for key, field in record.items()}}
+                   for ref, record in state[name].items()
                    if all(str(record[key]) == str(value) for key, value in match.items())]
             for name, match in wanted.items()
         }
+        return json.loads(json.dumps(picked, default=str))
 
     def record(self) -> None:
         """Note what was proven of which module; tests/integration/run.py asks for it in the end."""
