@@ -133,13 +133,13 @@ def _plan_vlans(
     params = module.params
     tag, device, ref = params["vlan"], params["device"], network.get("ref")
     wanted = choose_hosts(hosts, params["hosts"])
-    vlans = plan_vlans(pifs, ref, hosts, wanted, tag, device)
+    vlans = plan_vlans(ref, pifs, hosts, wanted, tag, device)
     dead = _dead(module.xapi, hosts, vlans)
     if dead:
         module.warn(
             f"{', '.join(host_names(hosts, dead))} is not alive: no VLAN is changed there. Run again when it is back."
         )
-        vlans = plan_vlans(pifs, ref, hosts, [host for host in wanted if host not in dead], tag, device)
+        vlans = plan_vlans(ref, pifs, hosts, [host for host in wanted if host not in dead], tag, device)
         vlans.surplus = [pif for pif in vlans.surplus if pif["host"] not in dead]
     if not params["purge"]:
         vlans.surplus = []
