@@ -60,7 +60,7 @@ def call(pool: Pool, runtime: HostRuntime, wire: str, params: list[Any], codec: 
         except XapiError as error:
             pool.log(wire, "->", error)
             return codec.failure(error.description)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a mistake in a behaviour must not hang the client
             traceback.print_exc()
             return codec.failure(["INTERNAL_ERROR", f"xapisim: {error!r}"])
 
@@ -114,7 +114,7 @@ def _run_async(ctx: Context, login: Login | None, message: Message, args: list[A
         except XapiError as error:
             pool.log(f"Async.{message.wire}", "->", error)
             pool.tasks.fail(ctx.task, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a mistake in a behaviour must not hang the client
             traceback.print_exc()
             pool.tasks.fail(ctx.task, internal(f"xapisim: {error!r}"))
 

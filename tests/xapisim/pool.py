@@ -212,8 +212,7 @@ class Pool:
         runtime.listen()
         self.set_live(host, True)
         if crashed:
-            ctx = self.context()
-            for vm in self.db.rows("VM", resident_on=host.ref):
-                if not vm.is_control_domain and vm.power_state != "Halted":
-                    ctx.call("VM.power_state_reset", vm)
+            from .behaviour.vm_state import host_restarted
+
+            host_restarted(self, host)
         self.lock.notify_all()

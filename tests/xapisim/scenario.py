@@ -13,6 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .behaviour import vm_agent, vm_state
+from .behaviour.host import build_host
+from .behaviour.network import build_network
+from .behaviour.pool import build_pool
+from .behaviour.sm import build_sm
+from .behaviour.sr import build_sr
+from .behaviour.vbd import build_vbd
+from .behaviour.vdi import build_vdi
+from .behaviour.vif import build_vif
+from .behaviour.vm import build_vm
 from .control import set_guest_ip
 from .db import Row, new_uuid
 from .errors import XapiError
@@ -156,8 +166,6 @@ def _pool(number: int, wanted: dict[str, Any], durations: dict[str, float]) -> P
 
 
 def _fill(pool: Pool, number: int, wanted: dict[str, Any], where: str) -> None:
-    from .behaviour.pool import build_pool
-    from .behaviour.sm import build_sm
 
     hosts = _list(wanted.get("hosts"), f"{where}.hosts") or [{"name": f"{pool.name}-{n}"} for n in (1, 2)]
     made = [_host(pool, number, at, each, f"{where}.hosts[{at}]") for at, each in enumerate(hosts)]
@@ -202,7 +210,6 @@ def _user(pool: Pool, wanted: dict[str, Any], where: str) -> None:
 
 
 def _host(pool: Pool, number: int, at: int, content: Any, where: str) -> Row:
-    from .behaviour.host import build_host
 
     wanted = _keys(content, where, HOST_KEYS)
     name = str(wanted.get("name") or f"{pool.name}-{at + 1}")
@@ -255,7 +262,6 @@ def _pifs(pool: Pool, device: str, where: str) -> list[Row]:
 
 
 def _network(pool: Pool, wanted: dict[str, Any], where: str) -> None:
-    from .behaviour.network import build_network
 
     network = build_network(
         pool,
@@ -274,7 +280,6 @@ def _network(pool: Pool, wanted: dict[str, Any], where: str) -> None:
 
 
 def _bond(pool: Pool, wanted: dict[str, Any], where: str) -> None:
-    from .behaviour.network import build_network
 
     network = build_network(pool, name_label=str(wanted.get("network", "bond")))
     ctx = pool.context()
@@ -290,7 +295,6 @@ def _bond(pool: Pool, wanted: dict[str, Any], where: str) -> None:
 
 
 def _storage(pool: Pool, hosts: list[Row], wanted: dict[str, Any], where: str) -> None:
-    from .behaviour.sr import build_sr
 
     local = wanted.get("local_sr", "ext")
     if local not in ("ext", "lvm", "none", False):
@@ -322,8 +326,6 @@ def _storage(pool: Pool, hosts: list[Row], wanted: dict[str, Any], where: str) -
 
 
 def _sr(pool: Pool, wanted: dict[str, Any], where: str) -> Row:
-    from .behaviour.sr import build_sr
-    from .behaviour.vdi import build_vdi
 
     kind = str(wanted.get("type", "nfs"))
     if not pool.db.rows("SM", type=kind):
@@ -355,8 +357,6 @@ def _sr(pool: Pool, wanted: dict[str, Any], where: str) -> Row:
 
 
 def _templates(pool: Pool, wanted: Any, where: str) -> None:
-    from .behaviour.vm import build_vm
-
     if wanted not in ("default", "none"):
         raise ScenarioError(f"{where}: {wanted!r}, known: default, none (custom ones are VMs with is_a_template: true)")
     if wanted == "default":
@@ -365,7 +365,6 @@ def _templates(pool: Pool, wanted: Any, where: str) -> None:
 
 
 def _vms(pool: Pool, wanted: dict[str, Any], where: str) -> None:
-    from .behaviour.vm import build_vm
 
     base = _base_record(pool, wanted, where)
     host = _named(pool, "host", wanted["host"], where) if "host" in wanted else None
@@ -391,7 +390,6 @@ def _vms(pool: Pool, wanted: dict[str, Any], where: str) -> None:
                     set_guest_ip(pool, vm, _address(str(nic["ip"]), n), str(nic.get("device", at)))
             if wanted.get("ip"):
                 set_guest_ip(pool, vm, _address(str(wanted["ip"]), n))
-        _refresh(pool, vm)
         for snapshot in _list(wanted.get("snapshots"), f"{where}.snapshots"):
             pool.context().call("VM.snapshot", vm, str(snapshot))
 
@@ -432,7 +430,7 @@ def _base_record(pool: Pool, wanted: dict[str, Any], where: str) -> dict[str, An
     else:
         source = default_templates()[-1]
         record = {n: v for n, v in source.items() if n in schema and n != "uuid"}
-        record["other_config"] = {}
+        record["other_config"] = {"base_template_name": source["name_label"]}
     memory = size(wanted.get("memory", record["memory_static_max"]), f"{where}.memory")
     vcpus = int(wanted.get("vcpus", record["VCPUs_max"]))
     record.update(
@@ -471,8 +469,6 @@ def _disk_sr(pool: Pool, disk: dict[str, Any], where: str) -> Row:
 
 
 def _disks(pool: Pool, vm: Row, disks: list[dict[str, Any]], srs: list[Row], wanted: dict[str, Any]) -> None:
-    from .behaviour.vbd import build_vbd
-    from .behaviour.vdi import build_vdi
 
     for at, (disk, sr) in enumerate(zip(disks, srs, strict=True)):
         vdi = build_vdi(
@@ -497,7 +493,6 @@ def _disks(pool: Pool, vm: Row, disks: list[dict[str, Any]], srs: list[Row], wan
 
 
 def _vif(pool: Pool, vm: Row, at: int, nic: dict[str, Any], network: Row) -> None:
-    from .behaviour.vif import build_vif
 
     fields = {"device": str(nic.get("device", at))}
     if nic.get("mac"):
@@ -506,40 +501,12 @@ def _vif(pool: Pool, vm: Row, at: int, nic: dict[str, Any], network: Row) -> Non
 
 
 def _run(pool: Pool, vm: Row, host: Row, state: str) -> None:
-    """Put a VM on a host as if it had been started there."""
-    vm.power_state = state
-    for vbd in pool.db.rows("VBD", VM=vm):
-        vbd.currently_attached = True
-        vbd.device = f"xvd{chr(ord('a') + int(vbd.userdevice))}" if vbd.userdevice.isdigit() else vbd.userdevice
-    for vif in pool.db.rows("VIF", VM=vm):
-        vif.currently_attached = True
-    metrics = pool.db.maybe("VM_metrics", vm.metrics)
-    if metrics is not None:
-        metrics.start_time = pool.clock.datetime()
-        metrics.memory_actual = vm.memory_static_max
-        metrics.VCPUs_number = vm.VCPUs_at_startup
+    """Put a VM on a host as if it had been started there; its agent has reported already, if it has one."""
+    vm_state.attach_devices(pool.context(), vm)
+    vm_agent.booted(pool, vm)
     if state == "Suspended":
+        vm_state.reset_state(pool.db, vm, state)
         return
-    vm.resident_on = host
-    vm.domid = 1 + len(host.resident_VMs)
-    if state == "Running" and vm.guest_metrics == NULL:
-        guest = pool.db.create(
-            "VM_guest_metrics",
-            os_version={"name": "Debian GNU/Linux 12 (bookworm)", "distro": "debian", "major": "12", "uname": "6.1.0"},
-            PV_drivers_version={"major": "8", "minor": "4", "micro": "0", "build": "1"},
-            PV_drivers_detected=True,
-            PV_drivers_up_to_date=True,
-            live=True,
-            can_use_hotplug_vbd="yes",
-            can_use_hotplug_vif="yes",
-            other={"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1", "data-updated": "1"},
-            last_updated=pool.clock.datetime(),
-        )
-        vm.guest_metrics = guest
-
-
-def _refresh(pool: Pool, vm: Row) -> None:
-    refresh(vm)
-    for cls in ("VBD", "VIF"):
-        for row in pool.db.rows(cls, VM=vm):
-            refresh(row)
+    vm_state.settle(pool, vm, host, state)
+    if state == "Running" and vm_agent.has_tools(vm):
+        vm_agent.report(pool, vm)

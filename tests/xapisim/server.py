@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import ssl
 import tempfile
@@ -91,8 +92,9 @@ class Server:
             except OSError as error:
                 for server in servers:
                     server.hang_up()
-                if wanted:
-                    raise StartError(f"pool {pool.name}: {runtime.address}:{port}: {error.strerror}") from None
+                if wanted or error.errno != errno.EADDRINUSE:
+                    where = f"{runtime.address}:{port}" if port else runtime.address
+                    raise StartError(f"pool {pool.name}: {where}: {error.strerror}") from None
                 continue
             pool.port = port
             return
