@@ -166,6 +166,7 @@ def _unplug(ctx: Context, vbd: Row, op: str) -> None:
     ctx.forward(ctx.db.row("host", ctx.db.row("VM", vbd.VM).resident_on))
     with ctx.operation(vbd, op):
         detach(ctx, vbd)
+    _refresh(ctx.db, vbd)  # the VDI was busy until now
 
 
 @message("VBD.unplug")
