@@ -273,38 +273,20 @@ vm:
       - {device: 0, network: frontend, mac: "02:00:00:12:34:56", mtu: 1500, rate: null}
     cdrom: null
 vms:
-  description: What became of each guest.
+  description:
+    - What became of each guest, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(vm) is the guest,
+      as in RV(vm); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
   returned: with O(vms)
   type: list
   elements: dict
-  contains:
-    name:
-      description: Name as it was given.
-      type: str
-      sample: web1
-    changed:
-      description: Whether it was changed, or would be.
-      type: bool
-      sample: true
-    failed:
-      description: Whether it failed.
-      type: bool
-      sample: false
-    msg:
-      description: Why it failed.
-      returned: when it failed
-      type: str
-      sample: there is no network with the name or uuid 'frontent'
-    leftovers:
-      description: What was made and could not be taken back.
-      returned: when there is any
-      type: list
-      elements: str
-      sample: [VDI web1 root on SR local]
-    vm:
-      description: The guest, as in RV(vm).
-      returned: when it did not fail
-      type: dict
+  sample:
+    - {name: web1, changed: true, failed: false, vm: {name: web1, power_state: halted}}
+    - {name: web2, changed: false, failed: true, msg: there is no network with the name or uuid 'frontent'}
+task:
+  description: The XAPI task of the last operation, which goes on.
+  returned: with O(wait=false), if there was a long operation
+  type: str
+  sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
 """
 
 from typing import Any

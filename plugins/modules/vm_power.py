@@ -143,37 +143,26 @@ ip_addresses:
   elements: str
   sample: [192.0.2.17]
 vms:
-  description: What became of each guest.
+  description:
+    - What became of each guest, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(vm) is the guest,
+      as in RV(vm), and C(ip_addresses) are as in RV(ip_addresses); else C(msg) says why.
   returned: with O(vms)
   type: list
   elements: dict
-  contains:
-    name:
-      description: Name as it was given.
-      type: str
-      sample: web1
-    changed:
-      description: Whether it was changed, or would be.
-      type: bool
-      sample: true
-    failed:
-      description: Whether it failed.
-      type: bool
-      sample: false
-    msg:
-      description: Why it failed.
-      returned: when it failed
-      type: str
-      sample: there is no guest with the name or uuid 'web9'
-    vm:
-      description: The guest, as in RV(vm).
-      returned: when it did not fail
-      type: dict
-    ip_addresses:
-      description: As RV(ip_addresses).
-      returned: when they were waited for
-      type: list
-      elements: str
+  sample:
+    - {name: web1, changed: true, failed: false, vm: {name: web1, state: running, host: xcp2}}
+    - {name: web9, changed: false, failed: true, msg: there is no guest with the name or uuid 'web9'}
+task:
+  description: The XAPI task of the last operation, which goes on.
+  returned: with O(wait=false), if there was a long operation
+  type: str
+  sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
+tasks:
+  description: The XAPI tasks of the last operations of all guests, which go on.
+  returned: with O(vms) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
 from typing import Any

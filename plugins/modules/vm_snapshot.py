@@ -120,6 +120,11 @@ snapshot:
       returned: with O(state=reverted)
       type: bool
       sample: true
+task:
+  description: The XAPI task of the last operation, which goes on.
+  returned: with O(wait=false), if there was a long operation
+  type: str
+  sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
