@@ -1,53 +1,59 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The names of what one can do here; noxfile.py has the checks, tools/ the rest. ARGS go to the check's own tool:
+# make unit ARGS="-k vlan", make integration ARGS=network.
 
-VENV := .work/venv
-NOX := $(VENV)/bin/nox --session
-STAGES := lint build sanity_floor sanity_newest unit unit_newest conformance integration_floor integration_newest molecule
+PYTHON ?= python3
+BIN := .work/venv/bin
+CHECK := $(BIN)/python tools/check.py
+ACTIVE := . .work/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity unit integration conformance molecule bench docs clean
+.PHONY: help demo demo-down test lint sanity unit integration conformance molecule bench docs clean ready ready-demo
 
-help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/ready  ## Run the main job on the embedded lab, twice (KEEP=1 leaves the lab up)
-	@$(VENV)/bin/python tools/demo.py
+demo: ready-demo ## run the main job on the embedded lab, twice; KEEP=1 leaves the lab up
+	@$(ACTIVE) KEEP=$(KEEP) python tools/demo.py
 
-demo-down: $(VENV)/ready  ## End the lab that KEEP=1 left up
-	@$(VENV)/bin/python tools/embedded_lab.py down
+demo-down: ready-demo ## end the lab that demo KEEP=1 left up
+	@$(ACTIVE) python tools/embedded_lab.py down
 
-test: $(VENV)/ready  ## All checks and tests
-	@$(VENV)/bin/python tools/run_stages.py $(STAGES)
+test: ready ## all checks
+	@$(CHECK)
 
-lint: $(VENV)/ready  ## ruff, yamllint, ansible-lint, documentation, changelog, build
-	@$(NOX) lint build
+lint: ready ## style, types, documentation, changelog, build, galaxy-importer
+	@$(CHECK) lint
 
-sanity: $(VENV)/ready  ## ansible-test sanity on ansible-core 2.16 and the newest
-	@$(NOX) sanity_floor sanity_newest
+sanity: ready ## ansible-test sanity on the oldest and the newest ansible-core
+	@$(CHECK) sanity -- $(ARGS)
 
-unit: $(VENV)/ready  ## Unit tests (ARGS="-k name")
-	@$(NOX) unit -- $(ARGS)
+unit: ready ## unit tests on both
+	@$(CHECK) unit -- $(ARGS)
 
-integration: $(VENV)/ready  ## Integration targets on the newest ansible-core (ARGS="vm network")
-	@$(NOX) integration_newest -- $(ARGS)
+integration: ready ## integration targets against xapisim on both
+	@$(CHECK) integration -- $(ARGS)
 
-conformance: $(VENV)/ready  ## xapisim judged by foreign clients
-	@$(NOX) conformance -- $(ARGS)
+conformance: ready ## foreign clients judge xapisim
+	@$(CHECK) conformance -- $(ARGS)
 
-molecule: $(VENV)/ready  ## site.yml on the embedded lab
-	@$(NOX) molecule
+molecule: ready ## the main job on the embedded lab, by molecule
+	@$(CHECK) molecule -- $(ARGS)
 
-bench: $(VENV)/ready  ## Measure, and print ratios
-	@$(NOX) bench -- $(ARGS)
+bench: ready ## measure (docs/performance.md)
+	@$(CHECK) bench -- $(ARGS)
 
-docs: $(VENV)/ready  ## Write what is generated from specs
-	@$(NOX) docs
+docs: ready ## write what is made from other files
+	@$(CHECK) docs
 
-clean:  ## Remove all that make has made here (and end the lab)
-	@if [ -x $(VENV)/bin/python ]; then $(VENV)/bin/python tools/embedded_lab.py down; fi
-	@rm -rf .work .pytest_cache .ruff_cache tests/output
+clean: ## forget environments, copies and results
+	rm -rf .work .ansible .ruff_cache .mypy_cache .pytest_cache tests/output
 
-$(VENV)/ready: tools/bootstrap requirements.txt
-	@tools/bootstrap
+ready-demo:
+	@PYTHON=$(PYTHON) tools/bootstrap demo
+
+ready:
+	@PYTHON=$(PYTHON) tools/bootstrap test

@@ -1,222 +1,208 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All checks, each in a virtual environment of its own below .work; `make help` lists the ways in.
+"""The checks of the collection, one session each: `make test` runs the default ones, `nox --list` names them all.
 
-ansible-core is tested at its floor, 2.16, and at the newest that an interpreter of this machine can run.
+Everything that they make lies in .work: virtual environments (made anew only when their requirements change), copies of the
+collection for ansible-test, and a home of its own for ansible-test's caches.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import nox
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).parent.resolve()
 WORK = ROOT / ".work"
 sys.path.insert(0, str(ROOT / "tools"))
 
-from stage import stage  # noqa: E402
+import pythons  # noqa: E402
+import stage  # noqa: E402
 
-# Which Python runs which ansible-core; the collections that we use or measure come with the matching `ansible`.
-NEWEST = (("3.13", "2.21", "14"), ("3.12", "2.21", "14"), ("3.11", "2.19", "12"))
-FLOOR = ("2.16", "9")
-SIMULATOR = ("PyYAML", "trustme")
-CONTROLLER = ("-r", "requirements.txt")
-
-nox.options.envdir = str(WORK / "nox")
-nox.options.default_venv_backend = "venv"
+nox.needs_version = ">=2026.8"
 nox.options.reuse_venv = "yes"
-nox.needs_version = ">=2025.2.9"
+nox.options.stop_on_first_error = False
+nox.options.error_on_missing_interpreters = True
 
 
-def interpreter(version: str) -> str | None:
-    """A Python of that version on PATH, among pyenv's, or the one that runs nox."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(f"python{version}")
-    if found and not Path(found).parent.name == "shims":
-        return found
-    homes = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    return next((str(path) for path in sorted(homes.glob(f"{version}.*/bin/python{version}"))), None)
+@dataclass(frozen=True)
+class Core:
+    """A version of ansible-core to test on, with the interpreters that it runs on, best first."""
+
+    version: str
+    interpreters: tuple[str, ...]
+    package: str  # the `ansible` release of this core, with all community collections
+
+    @property
+    def interpreter(self) -> str | None:
+        return next((name for name in self.interpreters if name in PYTHONS), None)
 
 
-def newest() -> tuple[str, str, str]:
-    """(interpreter, ansible-core, ansible) of the newest core that this machine can run."""
-    for version, core, package in NEWEST:
-        path = interpreter(version)
-        if path:
-            return path, core, package
-    raise SystemExit("No Python 3.11, 3.12 or 3.13 is to be found on this machine.")
+PYTHONS = pythons.found()
+os.environ["PATH"] = pythons.search_path(PYTHONS)
+OLDEST = Core("2.16", ("3.11", "3.12", "3.10"), "ansible~=9.13")
+NEWER = [
+    Core("2.21", ("3.13", "3.14", "3.12"), "ansible~=14.5"),
+    Core("2.19", ("3.11", "3.13", "3.12"), "ansible~=12.3"),
+]
+NEWEST = next(core for core in [*NEWER, OLDEST] if core.interpreter)
+CORES = [core for core in dict.fromkeys([OLDEST, NEWEST]) if core.interpreter]
+
+LIBRARIES = ("-r", "requirements.txt")
+SIMULATOR = ("-r", "tests/xapisim/requirements.txt")
+PYTEST = ("-r", "tests/unit/requirements.txt")
+LINTERS = (
+    "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML", "yamllint~=1.38", "ansible-lint~=26.10", "vermin~=1.9", "antsibull-docs~=2.28",
+    "antsibull-changelog~=0.36.0", "ansible-builder~=3.2", "galaxy-importer~=0.4.44",
+)
 
 
-def floor() -> tuple[str, str, str]:
-    for version in ("3.11", "3.12", "3.10"):
-        path = interpreter(version)
-        if path:
-            return path, *FLOOR
-    raise SystemExit("ansible-core 2.16 needs Python 3.10, 3.11 or 3.12.")
+def install(session: nox.Session, *requirements: str) -> None:
+    """pip install, unless this environment was made from the very same requirements: a second run starts at once."""
+    texts = [Path(ROOT, word).read_text(encoding="utf-8") if word.endswith(".txt") else word for word in requirements]
+    wanted = hashlib.sha256("\n".join([sys.version, *texts]).encode()).hexdigest()
+    stamp = Path(session.virtualenv.location, "requirements.sha256")
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        session.install("-qq", *requirements)
+        stamp.write_text(wanted, encoding="utf-8")
 
 
-NEW_PYTHON, NEW_CORE, NEW_PACKAGE = newest()
-FLOOR_PYTHON = floor()[0]
-
-
-def core(session: nox.Session, version: str) -> str:
-    return f"ansible-core=={version}.*"
-
-
-def environment(session: nox.Session) -> dict[str, str]:
-    """Ansible and pytest find the collection, wherever the clone lies, and nothing of the user's own settings."""
+def ansible_environment(session: nox.Session) -> dict[str, str]:
+    """Variables for ansible commands on the clone itself."""
     return {
-        "ANSIBLE_COLLECTIONS_PATH": str(WORK / "collections"),
-        "ANSIBLE_HOME": str(WORK / "ansible"),
-        "ANSIBLE_LOCALHOST_WARNING": "False",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(WORK / "collections")]),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "ANSIBLE_COLLECTIONS_PATH": str(stage.link()), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_HOME": str(Path(session.virtualenv.location, "ansible")), "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
-def bootstrap_pip(session: nox.Session) -> None:
-    """Put our stand-in where ansible-test would download its pip bootstrap script to."""
-    script = (
-        "import ansible_test._internal.python_requirements as r, re, inspect;"
-        "print(*sorted(set(re.findall(r\"pip='([0-9.]+)'\", inspect.getsource(r)))))"
-    )
-    versions = session.run("python", "-c", script, silent=True) or ""
-    cache = Path.home() / ".ansible/test/cache"
+def ansible_test(session: nox.Session, core: Core) -> tuple[Path, dict[str, str]]:
+    """A copy of the collection for ansible-test, and the variables that it needs where nothing can be downloaded."""
+    home = WORK / "home" / core.version
+    cache = home / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for version in versions.split():
-        name = cache / f"get_pip_{version.replace('.', '_')}.py"
-        if not name.exists() or "Stands in for" in name.read_text(encoding="utf-8"):
-            shutil.copy(ROOT / "tools/get_pip.py", name)
+    for name in (".cache", ".config"):  # pip's cache and settings stay the user's
+        if not (home / name).is_symlink():
+            (home / name).symlink_to(Path.home() / name)
+    package = session.run(
+        "python", "-c", "import ansible_test; print(*ansible_test.__path__)", silent=True, log=False, external=False)
+    text = Path(str(package).strip(), "_internal/python_requirements.py").read_text(encoding="utf-8")
+    for version in re.findall(r"\bpip='([\d.]+)'", text):
+        shutil.copy(ROOT / "tools/get_pip.py", cache / f"get_pip_{version.replace('.', '_')}.py")
+    environment = {"HOME": str(home), "ANSIBLE_COLLECTIONS_PATH": "", "ANSIBLE_TEST_PREFER_PODMAN": ""}
+    return stage.stage(WORK / "staged" / session.name), environment
 
 
-def ansible_test(session: nox.Session, version: str) -> Path:
-    """Install ansible-core, stage the collection and return the staged root."""
-    session.install(core(session, version), *CONTROLLER, *SIMULATOR)
-    bootstrap_pip(session)
-    return stage(WORK / "staged" / session.name.replace("/", "-"))
+def once_per_core(check: Callable[[nox.Session, Core], None]) -> None:
+    """Register a session `check-VERSION` for every ansible-core that is tested."""
+    for core in CORES:
+        def run(session: nox.Session, core: Core = core) -> None:
+            check(session, core)
+
+        run.__doc__ = check.__doc__
+        nox.session(run, name=f"{check.__name__}-{core.version}", python=core.interpreter)
 
 
-def python_version(session: nox.Session) -> str:
-    found = session.run("python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])", silent=True)
-    return (found or "").strip()
-
-
-@nox.session(python=FLOOR_PYTHON)
+@nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, yamllint, ansible-lint (production), documentation, changelog, execution environment, build, importer."""
-    session.install("-r", "requirements-dev.txt", *CONTROLLER)
-    env = environment(session)
-    session.run("ruff", "check", ".")
-    session.run("yamllint", "--strict", ".")
-    session.run("ansible-lint", "--offline", "--profile", "production", env={**env, "ANSIBLE_LINT_NODEPS": "1"})
-    session.run("python", "tools/role_readme.py", "--check")
-    session.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self",
-                "--skip-rstcheck", ".", env=env)
-    session.run("antsibull-changelog", "lint")
-    build_context = session.create_tmp()
-    definition = Path(build_context, "execution-environment.yml")
-    shutil.copy(ROOT / "meta/execution-environment.yml", definition)
-    shutil.copy(ROOT / "requirements.txt", build_context)
-    session.run("ansible-builder", "create", "-f", str(definition), "-c", str(Path(build_context, "context")))
+    """Style, types and documentation of everything; the changelog; the build; galaxy-importer; the execution environment."""
+    install(session, *LINTERS, *LIBRARIES, *SIMULATOR, *PYTEST)
+    environment = ansible_environment(session)
+    failed = []
+
+    def step(*command: str, cwd: Path = ROOT, **variables: str) -> None:
+        session.chdir(cwd)
+        try:
+            session.run(*command, env={**environment, **variables})
+        except nox.command.CommandFailed:
+            failed.append(" ".join(command[:3]))
+
+    step("ruff", "check", "--quiet", ".")
+    step("mypy")
+    step("yamllint", "--strict", ".")
+    step("ansible-lint", "--profile", "production", "--offline", "--strict", "-q")
+    node_modules = ROOT / "plugins/module_utils/node"
+    if node_modules.exists():
+        step("vermin", "--target=3.6-", "--no-tips", "--violations", "--eval-annotations", str(node_modules))
+    step("python", "tools/role_readme.py", "--check")
+    step("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all",
+         "--check-extra-docs-refs", "--skip-rstcheck", str(stage.linked()))
+    step("antsibull-changelog", "lint")
+    if (ROOT / "changelogs/changelog.yaml").exists():
+        step("antsibull-changelog", "lint-changelog-yaml", "--strict", "changelogs/changelog.yaml")
+    step("ansible-builder", "create", "--file", "meta/execution-environment.yml", "--context", str(WORK / "execution-environment"),
+         "--verbosity", "1")
+    tree = stage.stage(WORK / "staged" / session.name)
+    built = WORK / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    step("ansible-galaxy", "collection", "build", "--force", "--output-path", str(built), str(tree))
+    config = Path(session.create_tmp(), "galaxy-importer.cfg")
+    config.write_text("[galaxy-importer]\nCHECK_REQUIRED_TAGS=True\nRUN_ANSIBLE_LINT=False\nRUN_FLAKE8=False\n", encoding="utf-8")
+    for archive in built.glob("*.tar.gz"):
+        step("python", "-m", "galaxy_importer.main", str(archive), cwd=built, GALAXY_IMPORTER_CONFIG=str(config))
+    if failed:
+        session.error("failed: " + "; ".join(failed))
 
 
-@nox.session(python=FLOOR_PYTHON)
-def build(session: nox.Session) -> None:
-    """Build the collection's tarball and have galaxy-importer judge it."""
-    session.install("-r", "requirements-dev.txt", "galaxy-importer")
-    folder = WORK / "build"
-    shutil.rmtree(folder, ignore_errors=True)
-    session.run("ansible-galaxy", "collection", "build", "--output-path", str(folder), env=environment(session))
-    (tarball,) = folder.glob("*.tar.gz")
-    settings = folder / "galaxy-importer.cfg"
-    settings.write_text("[galaxy-importer]\nCHECK_REQUIRED_TAGS = True\nRUN_ANSIBLE_TEST = False\n", encoding="utf-8")
-    session.chdir(folder)
-    session.run("python", "-m", "galaxy_importer.main", tarball.name, env={"GALAXY_IMPORTER_CONFIG": str(settings)})
+def sanity(session: nox.Session, core: Core) -> None:
+    """ansible-test sanity, without any ignore file."""
+    install(session, f"ansible-core~={core.version}.0")
+    tree, environment = ansible_test(session, core)
+    session.chdir(tree)
+    session.run("ansible-test", "sanity", "--local", "--requirements", "--python", str(core.interpreter), "--color", "no",
+                *session.posargs, env=environment)
 
 
-@nox.session(python=FLOOR_PYTHON)
-def sanity_floor(session: nox.Session) -> None:
-    """ansible-test sanity on the oldest ansible-core that we support."""
-    run_sanity(session, FLOOR[0])
+def unit(session: nox.Session, core: Core) -> None:
+    """pytest on tests/unit."""
+    install(session, f"ansible-core~={core.version}.0", *LIBRARIES, *SIMULATOR, *PYTEST)
+    session.run("pytest", "tests/unit", *session.posargs, env=ansible_environment(session))
 
 
-@nox.session(python=NEW_PYTHON)
-def sanity_newest(session: nox.Session) -> None:
-    """ansible-test sanity on the newest ansible-core that this machine can run."""
-    run_sanity(session, NEW_CORE)
+def integration(session: nox.Session, core: Core) -> None:
+    """ansible-test integration: every target against a pool of its own in xapisim."""
+    install(session, f"ansible-core~={core.version}.0", *LIBRARIES, *SIMULATOR)
+    tree, environment = ansible_test(session, core)
+    session.chdir(tree)
+    session.run("python", "tests/integration/run.py", *session.posargs, env=environment)
 
 
-def run_sanity(session: nox.Session, version: str) -> None:
-    session.chdir(ansible_test(session, version))
-    session.run("ansible-test", "sanity", "--local", "--requirements", "--color", "no", "--python", python_version(session),
-                env={"PATH": os.pathsep.join([session.bin, os.environ["PATH"]])})
+once_per_core(sanity)
+once_per_core(unit)
+once_per_core(integration)
 
 
-@nox.session(python=FLOOR_PYTHON)
-def unit(session: nox.Session) -> None:
-    """Unit tests with ansible-core 2.16."""
-    run_unit(session, FLOOR[0])
-
-
-@nox.session(python=NEW_PYTHON)
-def unit_newest(session: nox.Session) -> None:
-    """Unit tests with the newest ansible-core and Python."""
-    run_unit(session, NEW_CORE)
-
-
-def run_unit(session: nox.Session, version: str) -> None:
-    session.install(core(session, version), "pytest", "hypothesis", *CONTROLLER, *SIMULATOR)
-    session.run("pytest", "tests/unit", *session.posargs, env=environment(session))
-
-
-@nox.session(python=FLOOR_PYTHON)
-def integration_floor(session: nox.Session) -> None:
-    """Integration targets with ansible-core 2.16, against xapisim."""
-    run_integration(session, FLOOR[0])
-
-
-@nox.session(python=NEW_PYTHON)
-def integration_newest(session: nox.Session) -> None:
-    """Integration targets with the newest ansible-core, against xapisim."""
-    run_integration(session, NEW_CORE)
-
-
-def run_integration(session: nox.Session, version: str) -> None:
-    session.chdir(ansible_test(session, version))
-    session.run("python", "tests/integration/run.py", *session.posargs,
-                env={"PATH": os.pathsep.join([session.bin, os.environ["PATH"]])})
-
-
-@nox.session(python=NEW_PYTHON)
+@nox.session
 def conformance(session: nox.Session) -> None:
-    """xapisim judged by clients that know nothing of it: the XenAPI SDK and npm's xen-api."""
-    session.install("pytest", *CONTROLLER, *SIMULATOR)
-    session.run("pytest", "tests/conformance", *session.posargs, env=environment(session))
+    """Foreign clients judge xapisim: npm xen-api and the XenAPI SDK."""
+    install(session, *LIBRARIES, *SIMULATOR, *PYTEST)
+    session.run("pytest", "tests/conformance", *session.posargs)
 
 
-@nox.session(python=NEW_PYTHON)
+@nox.session(python=NEWEST.interpreter)
 def molecule(session: nox.Session) -> None:
-    """site.yml on the embedded lab: converge, idempotence, verify."""
-    session.install(core(session, NEW_CORE), "molecule", *CONTROLLER, *SIMULATOR)
-    session.chdir(ROOT / "extensions")
-    session.run("molecule", "test", "--all", env=environment(session))
+    """The main job on the embedded lab, driven by molecule."""
+    install(session, f"ansible-core~={NEWEST.version}.0", "molecule~=26.10", *LIBRARIES, *SIMULATOR)
+    environment = ansible_environment(session)
+    for scenario in sorted(path.parent.name for path in (ROOT / "extensions/molecule").glob("*/molecule.yml")):
+        session.run("molecule", "test", "--scenario-name", scenario, *session.posargs, env=environment)
 
 
-@nox.session(python=NEW_PYTHON)
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Ratios, measured in one run; docs/performance.md keeps them."""
-    session.install(f"ansible=={NEW_PACKAGE}.*", *CONTROLLER, *SIMULATOR)
-    session.run("python", "-m", "bench", *session.posargs, env=environment(session))
+    """The measurements of docs/performance.md, beside community.general.xenserver_guest."""
+    install(session, NEWEST.package if NEWEST.interpreter == pythons.own() else "ansible", *LIBRARIES, *SIMULATOR)
+    session.run("python", "tests/bench/run.py", *session.posargs, env=ansible_environment(session))
 
 
-@nox.session(python=FLOOR_PYTHON)
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Write the roles' README files from their argument specs."""
-    session.install("PyYAML")
+    """Write what is made from other files: the READMEs of the roles."""
+    install(session, "PyYAML")
     session.run("python", "tools/role_readme.py")

@@ -2,23 +2,37 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copy the collection to where ansible-test wants it: python tools/stage.py FOLDER -> FOLDER/ansible_collections/nobloat/xen.
+"""Put the collection where Ansible wants it, below ansible_collections/nobloat/xen, whatever folder the clone lies in.
 
-ansible-test goes by the real path of its working folder, so a link is not enough. What git ignores stays behind.
+`link` is enough for ansible itself. ansible-test goes by the real path of its working folder: for it `stage` makes a copy.
 """
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+COLLECTIONS = ROOT / ".work/collections"
+PLACE = "ansible_collections/nobloat/xen"
+
+
+def linked() -> Path:
+    """The root of the collection by the path that Ansible knows."""
+    return COLLECTIONS / PLACE
+
+
+def link() -> Path:
+    """Make the link, if it is not there, and return the folder for ANSIBLE_COLLECTIONS_PATH."""
+    if not linked().is_symlink():
+        linked().parent.mkdir(parents=True, exist_ok=True)
+        linked().symlink_to("../../../..")
+    return COLLECTIONS
 
 
 def stage(folder: Path) -> Path:
-    """Make the copy anew and return its root."""
-    target = folder / "ansible_collections/nobloat/xen"
+    """Copy the collection below a folder, without what git ignores, and return the root of the copy."""
+    target = folder / PLACE
     shutil.rmtree(target, ignore_errors=True)
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     for name in subprocess.check_output(command, text=True).split("\0"):
@@ -33,4 +47,4 @@ def stage(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(stage(Path(sys.argv[1]).resolve()))
+    print(link())

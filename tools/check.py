@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run checks (sessions of noxfile.py) and close with what they gave: python tools/check.py [NAME ...] [-- ARGUMENT ...]
+
+A name stands for the session of that name and for its variants: `unit` means unit-2.16 and unit-2.21. Without a name: all
+that `make test` runs, two at a time where there are two processors. The arguments go to the check's own tool.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = ROOT / ".work/report.json"
+NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(ROOT / ".work/nox")]
+ORDER = ("lint", "integration", "sanity", "molecule", "unit", "conformance")
+
+
+def sessions(names: list[str]) -> list[str]:
+    listing = json.loads(subprocess.check_output([*NOX, "--list", "--json"], cwd=ROOT, text=True))
+    known = [entry["session"] for entry in listing]
+    if names:
+        return [session for session in known if session in names or session.rpartition("-")[0] in names]
+    # The long ones first, so that two at a time end together.
+    return sorted((session for session in known if session.partition("-")[0] in ORDER),
+                  key=lambda session: ORDER.index(session.partition("-")[0]))
+
+
+def main() -> int:
+    words = [*sys.argv[1:], "--"]
+    names, arguments = words[:words.index("--")], words[words.index("--") + 1:-1]
+    chosen, begin = sessions(names), time.monotonic()
+    REPORT.unlink(missing_ok=True)
+    if not chosen:
+        raise SystemExit(f"There is no check {' '.join(names)}; see {' '.join(NOX)} --list")
+    jobs = ["-j", str(min(2, os.cpu_count() or 1))] if len(chosen) > 1 else []
+    code = subprocess.call([*NOX, *jobs, "--report", str(REPORT), "--session", *chosen, "--", *arguments], cwd=ROOT)
+    results: list[dict[str, Any]] = json.loads(REPORT.read_text(encoding="utf-8"))["sessions"] if REPORT.exists() else []
+    print()
+    for result in results:
+        print(f"  {result['duration']:6.0f} s  {result['result']:8}  {result['name']}  {result['reason'] or ''}".rstrip())
+    print(f"  {time.monotonic() - begin:6.0f} s  in all\n")
+    counts = Counter(result["result"] for result in results)
+    failed = len(chosen) - counts["success"] - counts["skipped"]
+    print(f"{counts['success']} passed, {failed} failed, {counts['skipped']} skipped")
+    return code or bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
