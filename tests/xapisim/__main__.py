@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -32,7 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     server = None
     try:
         registry.load_behaviours()
+        gc.disable()  # a big pool is millions of objects that stay: looking through them again and again costs seconds
         pools = scenario.load(options.scenario)
+        gc.freeze()
+        gc.enable()
         for pool in pools:
             pool.verbose = options.verbose
         server = Server(pools, tls=options.tls, control_port=options.control_port)

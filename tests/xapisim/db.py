@@ -83,7 +83,12 @@ class Row:
         return {k: v.copy() if type(v) in (list, dict) else v for k, v in self._values.items()}
 
 
+_SCALARS = {str, int, bool, float, type(None)}
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Row):
         return value.ref
     if isinstance(value, (list, tuple, set)):
@@ -149,7 +154,9 @@ class Database:
                 if parent is not None:  # the other end lists exactly the candidates
                     candidates = [table[r] for r in parent._values[other[1]] if r in table]
                     break
-        return [r for r in candidates if all(r._values[k] == v for k, v in wanted.items())]
+        for name, value in wanted.items():
+            candidates = [row for row in candidates if row._values[name] == value]
+        return candidates
 
     def table(self, cls: str) -> dict[str, Row]:
         """The rows of a class by reference, not to be changed."""

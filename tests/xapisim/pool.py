@@ -42,6 +42,7 @@ class HostRuntime:
         self.address = address
         self.alive = True
         self.isolated = False
+        self.silent_since = 0.0  # simulated time of its last death
         self.booting = False  # answers HOST_STILL_BOOTING
         self.local_sessions: set[str] = set()
         self.listen: Callable[[], None] = lambda: None
@@ -182,19 +183,26 @@ class Pool:
         if host == self.master:
             self.sessions.close_all()
         self.lock.notify_all()
-        self.clock.later(ASSUMED_DEAD, lambda: self._assume_dead(runtime))
+        self._fall_silent(runtime)
 
     def isolate(self, host: Row) -> None:
         """A host loses its management network, its VMs run on."""
         runtime = self.runtime(host)
         runtime.isolated = True
         runtime.hang_up()
-        self.clock.later(ASSUMED_DEAD, lambda: self._assume_dead(runtime))
+        self._fall_silent(runtime)
 
-    def _assume_dead(self, runtime: HostRuntime) -> None:
-        coordinator = self.runtime(self.master)
-        if not runtime.reachable and runtime.row.exists and runtime is not coordinator and coordinator.reachable:
-            self.set_live(runtime.row, False)
+    def _fall_silent(self, runtime: HostRuntime) -> None:
+        """The coordinator calls the host dead after a while, unless it is heard of meanwhile."""
+        since = runtime.silent_since = self.clock.now()
+
+        def assume_dead() -> None:
+            coordinator = self.runtime(self.master)
+            silent = not runtime.reachable and runtime.silent_since == since
+            if silent and runtime.row.exists and runtime is not coordinator and coordinator.reachable:
+                self.set_live(runtime.row, False)
+
+        self.clock.later(ASSUMED_DEAD, assume_dead)
 
     def set_live(self, host: Row, live: bool) -> None:
         """Write host_metrics.live."""

@@ -68,10 +68,30 @@ def refresher(cls: str) -> Callable[[Callable[[Database, Row], list[str]]], Call
     return register
 
 
+_postponed: dict[Row, None] | None = None
+
+
+@contextmanager
+def refreshing_once() -> Iterator[None]:
+    """Within the block refresh() only remembers the rows; each is refreshed once at its end. For building scenarios."""
+    global _postponed
+    _postponed = {}
+    try:
+        yield
+    finally:
+        rows, _postponed = _postponed, None
+        for row in rows:
+            refresh(row)
+
+
 def refresh(row: Row) -> None:
     """Store allowed_operations anew, if the row's class computes them and the row still exists."""
     function = REFRESHERS.get(row.cls)
-    if function is not None and row.exists:
+    if function is None:
+        return
+    if _postponed is not None:
+        _postponed[row] = None
+    elif row.exists:
         row.allowed_operations = function(row._db, row)
 
 

@@ -27,7 +27,7 @@ from .control import set_guest_ip
 from .db import Row, new_uuid
 from .errors import XapiError
 from .pool import Pool
-from .registry import refresh
+from .registry import refresh, refreshing_once
 from .schema import ROLES
 from .sessions import User
 from .templates import default_templates
@@ -37,6 +37,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 PASSWORD = "simulator"
 NICS = 4
+DURATIONS = ("guest_agent",)  # what takes time beside messages: a guest's agent after boot
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": MIB, "GIB": GIB, "TIB": 1 << 40}
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]iB|B)?$", re.IGNORECASE)
 POOL_KEYS = (
@@ -151,8 +152,8 @@ def _pool(number: int, wanted: dict[str, Any], durations: dict[str, float]) -> P
     pool.backends = wanted.get("backends") or {}
     pool.durations = {**durations, **(wanted.get("durations") or {})}
     for method in pool.durations:
-        if method not in pool.schema.messages:
-            raise ScenarioError(f"{where}.durations: no message {method}")
+        if method not in pool.schema.messages and method not in DURATIONS:
+            raise ScenarioError(f"{where}.durations: no message {method}, and none of {', '.join(DURATIONS)}")
     try:
         with pool.lock:
             _fill(pool, number, wanted, where)
@@ -181,7 +182,8 @@ def _fill(pool: Pool, number: int, wanted: dict[str, Any], where: str) -> None:
     _storage(pool, made, wanted, where)
     _templates(pool, wanted.get("templates", "default"), f"{where}.templates")
     for at, each in enumerate(_list(wanted.get("vms"), f"{where}.vms")):
-        _vms(pool, _keys(each, f"{where}.vms[{at}]", VM_KEYS), f"{where}.vms[{at}]")
+        with refreshing_once():
+            _vms(pool, _keys(each, f"{where}.vms[{at}]", VM_KEYS), f"{where}.vms[{at}]")
     for at, each in enumerate(_list(wanted.get("users"), f"{where}.users")):
         _user(pool, _keys(each, f"{where}.users[{at}]", USER_KEYS), f"{where}.users[{at}]")
 

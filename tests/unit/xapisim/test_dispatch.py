@@ -69,7 +69,11 @@ def vm(sim: Any) -> str:
             ["INTERNAL_ERROR", 'Internal API "host.notify" call attempted with non-pool (external) session'],
         ),
         ("Async.VM.get_record", [S, "vm"], ["Fault", "No async mode for this operation (rpc: VM.get_record)"]),
-        ("session.login_with_password", ["root", "bad"], ["SESSION_AUTHENTICATION_FAILED", "root", "Authentication failure"]),
+        (
+            "session.login_with_password",
+            ["root", "bad"],
+            ["SESSION_AUTHENTICATION_FAILED", "root", "Authentication failure"],
+        ),
         (
             "VM.get_all_records_where",
             [S, "garbage (("],
@@ -100,7 +104,13 @@ def test_a_pool_reference_is_no_vm(sim: Any) -> None:
 
 def test_maps(sim: Any, vm: str) -> None:
     sim.call("VM.add_to_other_config", vm, "kk", "vv")
-    assert sim.refused("VM.add_to_other_config", vm, "kk", "vv") == ["MAP_DUPLICATE_KEY", "VM", "other_config", vm, "kk"]
+    assert sim.refused("VM.add_to_other_config", vm, "kk", "vv") == [
+        "MAP_DUPLICATE_KEY",
+        "VM",
+        "other_config",
+        vm,
+        "kk",
+    ]
     assert sim.call("VM.get_other_config", vm)["kk"] == "vv"
     sim.call("VM.remove_from_other_config", vm, "kk")
     sim.call("VM.remove_from_other_config", vm, "kk")
@@ -160,49 +170,59 @@ def test_logout_ends_the_session(sim: Any) -> None:
     assert sim.error("VM.get_all", session) == ["SESSION_INVALID", session]
 
 
-class TestRoles:
-    @pytest.fixture(scope="class")
-    def guarded(self, start: Any) -> Any:
-        users = [{"name": r, "password": "pw", "role": r} for r in ("read-only", "vm-operator", "vm-admin", "pool-operator")]
-        return start({"pools": [{"name": "guarded", "users": [*users, {"name": "nobody", "password": "pw"}]}]})
+# -- roles
 
-    @pytest.fixture
-    def login(self, guarded: Any) -> Any:
-        return lambda name: guarded.ok("session.login_with_password", name, "pw")
 
-    def test_reading_is_for_all(self, guarded: Any, login: Any) -> None:
-        assert guarded.ok("VM.get_all_records", login("read-only"))
+@pytest.fixture(scope="module")
+def guarded(start: Any) -> Any:
+    users = [
+        {"name": r, "password": "pw", "role": r} for r in ("read-only", "vm-operator", "vm-admin", "pool-operator")
+    ]
+    return start({"pools": [{"name": "guarded", "users": [*users, {"name": "nobody", "password": "pw"}]}]})
 
-    def test_who_has_no_role_cannot_log_in(self, guarded: Any) -> None:
-        error = guarded.error("session.login_with_password", "nobody", "pw")
-        assert error[:2] == ["RBAC_PERMISSION_DENIED", "session.login_with_password"]
 
-    def test_the_refusal_names_who_may(self, guarded: Any, login: Any) -> None:
-        vm = guarded.call("VM.get_all")[0]
-        assert guarded.error("VM.set_name_label", login("read-only"), vm, "x") == [
-            "RBAC_PERMISSION_DENIED",
-            "vm.set_name_label",
-            "No permission in user session. (Roles with this permission: "
-            "pool-admin, pool-operator, vm-power-admin, vm-admin)",
-        ]
+@pytest.fixture
+def login(guarded: Any) -> Any:
+    return lambda name: guarded.ok("session.login_with_password", name, "pw")
 
-    def test_roles_come_before_handles(self, guarded: Any, login: Any) -> None:
-        error = guarded.error("VM.set_name_label", login("read-only"), "OpaqueRef:bogus", "x")
-        assert error[0] == "RBAC_PERMISSION_DENIED"
 
-    def test_some_map_keys_have_their_own_role(self, guarded: Any, login: Any) -> None:
-        vm = guarded.call("VM.get_all")[0]
-        operator = login("vm-operator")
-        guarded.ok("VM.add_to_other_config", operator, vm, "folder", "/x")
-        guarded.ok("VM.add_to_other_config", operator, vm, "XenCenter.CustomFields.a", "/x")
-        assert guarded.error("VM.add_to_other_config", operator, vm, "other", "x")[1] == "vm.add_to_other_config"
-        error = guarded.error("VM.add_to_other_config", login("vm-admin"), vm, "pci", "x")
-        assert error[1] == "vm.add_to_other_config/key:pci"
+def test_reading_is_for_all(guarded: Any, login: Any) -> None:
+    assert guarded.ok("VM.get_all_records", login("read-only"))
 
-    def test_an_asynchronous_call_fails_in_its_task(self, guarded: Any, login: Any) -> None:
-        session = login("read-only")
-        task = guarded.ok("Async.VM.destroy", session, guarded.call("VM.get_all")[0])
-        guarded.ok("event.from", session, [f"task/{task}"], "", 5.0)
-        record = guarded.call("task.get_record", task)
-        assert record["status"] == "failure"
-        assert record["error_info"][0] == "RBAC_PERMISSION_DENIED"
+
+def test_who_has_no_role_cannot_log_in(guarded: Any) -> None:
+    error = guarded.error("session.login_with_password", "nobody", "pw")
+    assert error[:2] == ["RBAC_PERMISSION_DENIED", "session.login_with_password"]
+
+
+def test_the_refusal_names_who_may(guarded: Any, login: Any) -> None:
+    vm = guarded.call("VM.get_all")[0]
+    assert guarded.error("VM.set_name_label", login("read-only"), vm, "x") == [
+        "RBAC_PERMISSION_DENIED",
+        "vm.set_name_label",
+        "No permission in user session. (Roles with this permission: pool-admin, pool-operator, vm-power-admin, vm-admin)",
+    ]
+
+
+def test_roles_come_before_handles(guarded: Any, login: Any) -> None:
+    error = guarded.error("VM.set_name_label", login("read-only"), "OpaqueRef:bogus", "x")
+    assert error[0] == "RBAC_PERMISSION_DENIED"
+
+
+def test_some_map_keys_have_their_own_role(guarded: Any, login: Any) -> None:
+    vm = guarded.call("VM.get_all")[0]
+    operator = login("vm-operator")
+    guarded.ok("VM.add_to_other_config", operator, vm, "folder", "/x")
+    guarded.ok("VM.add_to_other_config", operator, vm, "XenCenter.CustomFields.a", "/x")
+    assert guarded.error("VM.add_to_other_config", operator, vm, "other", "x")[1] == "vm.add_to_other_config"
+    error = guarded.error("VM.add_to_other_config", login("vm-admin"), vm, "pci", "x")
+    assert error[1] == "vm.add_to_other_config/key:pci"
+
+
+def test_an_asynchronous_call_fails_in_its_task(guarded: Any, login: Any) -> None:
+    session = login("read-only")
+    task = guarded.ok("Async.VM.destroy", session, guarded.call("VM.get_all")[0])
+    guarded.ok("event.from", session, [f"task/{task}"], "", 5.0)
+    record = guarded.call("task.get_record", task)
+    assert record["status"] == "failure"
+    assert record["error_info"][0] == "RBAC_PERMISSION_DENIED"

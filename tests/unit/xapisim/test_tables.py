@@ -44,10 +44,7 @@ def test_fields(tables: Schema, facts: dict[str, Any]) -> None:
             (f.name, f.type.text, f.qualifier, f.default_text if f.has_default else None, f.state)
             for f in tables.classes[name].fields.values()
         ]
-        theirs = [
-            (f["name"], f["type"], f["qualifier"], f.get("default"), f.get("state"))
-            for f in cls["fields"]
-        ]
+        theirs = [(f["name"], f["type"], f["qualifier"], f.get("default"), f.get("state")) for f in cls["fields"]]
         assert ours == theirs, name
 
 
@@ -125,7 +122,7 @@ def test_relations_and_columns(tables: Schema, facts: dict[str, Any]) -> None:
         for field in cls.fields.values():
             known = [*spaces["*"], *spaces.get(cls.name, [])]
             space = next((s for s in known if field.name.startswith(f"{s}_")), None)
-            column = f"{space}__{field.name[len(space) + 1:]}" if space else field.name
+            column = f"{space}__{field.name[len(space) + 1 :]}" if space else field.name
             assert field.column == column, f"{cls.name}.{field.name}"
 
 

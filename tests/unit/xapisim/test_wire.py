@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from xapisim import types, xmlrpc as xml
+from xapisim import types
+from xapisim import xmlrpc as xml
 from xapisim.launcher import TESTS, launch
 from xapisim.types import WireDate, parse_type
 
@@ -93,9 +94,34 @@ def test_control_characters_are_dropped() -> None:
     assert xml.value(parse_type("string"), "a\x00b\x1fc\t\n") == "<value>abc\t\n</value>"
 
 
-@pytest.mark.parametrize("text", ["20261121T01:02:03Z", "2026-11-21T01:02:03Z", "20261121T01:02:03", "20261121T02:02:03+01:00"])
+@pytest.mark.parametrize(
+    "text", ["20261121T01:02:03Z", "2026-11-21T01:02:03Z", "20261121T01:02:03", "20261121T02:02:03+01:00"]
+)
 def test_dates_come_in_many_forms(text: str) -> None:
     assert types.parse_date(text) == datetime(2026, 11, 21, 1, 2, 3, tzinfo=timezone.utc)
+
+
+def test_a_batch_of_events(sim: Any, network: str) -> None:
+    token = sim.call("event.from", ["nothing"], "", 0.0)["token"]
+    sim.call("event.inject", "network", network)
+    body = _xml(sim, "event.from", sim.session, ["network"], token, 5.0)[2]
+    record = _xml(sim, "network.get_record", sim.session, network)[2]
+    snapshot = record[record.index("<name>Value</name>") + len("<name>Value</name>") : -len(TAIL)]
+    event = (
+        "<value><struct><member><name>id</name><value>NUMBER</value></member>"
+        "<member><name>timestamp</name><value>0.0</value></member>"
+        "<member><name>class</name><value>network</value></member>"
+        "<member><name>operation</name><value>mod</value></member>"
+        f"<member><name>ref</name><value>{network}</value></member>"
+        f"<member><name>snapshot</name>{snapshot}</member></struct></value>"
+    )
+    head = "<value><struct><member><name>events</name><value><array><data>EVENT</data></array></value></member>"
+    counts = "<member><name>valid_ref_counts</name><value><struct><member><name>[a-z_]+</name><value><i4>[0-9]+</i4>"
+    text = body.replace(event.replace("NUMBER", re.search(r"<name>id</name><value>(\d+)<", body)[1]), "EVENT")
+    assert re.match(re.escape(_success("")[: -len(TAIL)] + head) + counts, text)
+    assert re.search(
+        r"<member><name>token</name><value>\d{20},\d{20}</value></member></struct></value>" + TAIL + "$", text
+    )
 
 
 def test_list_methods_has_no_status(sim: Any) -> None:
@@ -133,7 +159,7 @@ def test_text_that_is_not_utf8(sim: Any) -> None:
 )
 def test_json_success(sim: Any, network: str, request_: dict[str, Any], reply: str) -> None:
     request = {**request_, "method": "network.get_uuid", "params": [sim.session, network]}
-    status, headers, body = sim.post("/jsonrpc", json.dumps(request).encode())
+    status, _headers, body = sim.post("/jsonrpc", json.dumps(request).encode())
     assert status == 200
     assert body.decode() == reply % sim.call("network.get_uuid", network)
 
