@@ -94,24 +94,6 @@ def _pour(ctx: Context, source: Row, into: Row) -> None:
     space.account(ctx.pool, sr, into)
 
 
-def revert_vdi(ctx: Context, snapshot: Row) -> Row:
-    """A new disk with a snapshot's content that takes the place of the disk it was taken of.
-
-    The old disk is destroyed if it still exists, and all snapshots of it become snapshots of the new one. VBDs are
-    the caller's affair: those of the old disk go with it.
-    """
-    old = ctx.db.maybe("VDI", snapshot.snapshot_of)
-    new = clone_vdi(ctx, snapshot)
-    for sibling in ctx.db.rows("VDI", snapshot_of=snapshot.snapshot_of):
-        if snapshot.snapshot_of != NULL:
-            sibling.snapshot_of = new
-    if snapshot.snapshot_of == NULL:
-        snapshot.snapshot_of = new
-    if old is not None:
-        destroy_vdi(ctx, old)
-    return new
-
-
 @message("VDI.snapshot")
 def snapshot(ctx: Context, vdi: Row, driver_params: Strings) -> Row:
     assert_sr_allows(ctx, ctx.db.row("SR", vdi.SR), "VDI_SNAPSHOT")
