@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .behaviour import vm_agent, vm_state
+from .behaviour import vm_agent, vm_state, vm_suspend
 from .behaviour.host import build_host
 from .behaviour.network import build_network
 from .behaviour.pool import build_pool
@@ -506,9 +506,8 @@ def _run(pool: Pool, vm: Row, host: Row, state: str) -> None:
     """Put a VM on a host as if it had been started there; its agent has reported already, if it has one."""
     vm_state.attach_devices(pool.context(), vm)
     vm_agent.booted(pool, vm)
-    if state == "Suspended":
-        vm_state.reset_state(pool.db, vm, state)
-        return
-    vm_state.settle(pool, vm, host, state)
-    if state == "Running" and vm_agent.has_tools(vm):
+    vm_state.settle(pool, vm, host, "Running" if state == "Suspended" else state)
+    if state != "Paused" and vm_agent.has_tools(vm):
         vm_agent.report(pool, vm)
+    if state == "Suspended":
+        vm_suspend.save(pool.context(), vm)

@@ -130,6 +130,38 @@ def copy(ctx: Context, vdi: Row, sr_ref: str, base_vdi: str, into_vdi: str) -> R
     return into
 
 
+def assert_can_move(ctx: Context, vdi: Row, target: Row) -> None:
+    """SR_DOES_NOT_SUPPORT_MIGRATION [sr; features] when either SR cannot take part in a mirror."""
+    for sr in (ctx.db.row("SR", vdi.SR), target):
+        missing = [feature for feature in ("VDI_SNAPSHOT", "VDI_MIRROR") if not has_feature(ctx.db, sr, feature)]
+        if missing:
+            raise XapiError("SR_DOES_NOT_SUPPORT_MIGRATION", sr, ";".join(missing))
+
+
+def move_vdi(ctx: Context, vdi: Row, target: Row) -> Row:
+    """A VDI with the same content in another SR that takes the place of the old one; no checks but that of room."""
+    db = ctx.db
+    size = space.rounded(target, vdi.virtual_size)
+    space.assert_room(ctx.pool, target, size)
+    with ctx.operation(vdi, "mirror"):
+        fields = {**_inherited(vdi, *_INHERITED, *_ON_DISK, "is_a_snapshot", "snapshot_of", "snapshot_time")}
+        new = build_vdi(ctx.pool, target, size, **fields)
+        try:
+            _pour(ctx, vdi, new)
+        except XapiError:
+            destroy_vdi(ctx, new)
+            raise
+        for vbd in db.rows("VBD", VDI=vdi):
+            vbd.VDI = new
+        for child in db.rows("VDI", snapshot_of=vdi):
+            child.snapshot_of = new
+        for vm in db.rows("VM", suspend_VDI=vdi.ref):
+            vm.suspend_VDI = new
+        destroy_vdi(ctx, vdi)
+    refresh(new)
+    return new
+
+
 @message("VDI.pool_migrate")
 def pool_migrate(ctx: Context, vdi: Row, sr_ref: str, options: Strings) -> Row:
     """Move a VDI with its snapshots' ancestry to another SR; the VBDs follow. Returns the new VDI."""
@@ -143,10 +175,7 @@ def pool_migrate(ctx: Context, vdi: Row, sr_ref: str, options: Strings) -> Row:
         raise XapiError("VDI_CBT_ENABLED", vdi)
     if vdi.on_boot == "reset":
         raise XapiError("VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION")
-    for sr, needed in ((source, ("VDI_SNAPSHOT", "VDI_MIRROR")), (target, ("VDI_SNAPSHOT", "VDI_MIRROR"))):
-        missing = [feature for feature in needed if not has_feature(db, sr, feature)]
-        if missing:
-            raise XapiError("SR_DOES_NOT_SUPPORT_MIGRATION", sr, ";".join(missing))
+    assert_can_move(ctx, vdi, target)
     vm = db.row("VM", vbds[0].VM)
     seeing = [{pbd.host for pbd in plugged_pbds(db, sr)} for sr in (source, target)]
     if vm.resident_on != NULL:
@@ -155,20 +184,5 @@ def pool_migrate(ctx: Context, vdi: Row, sr_ref: str, options: Strings) -> Row:
                 raise XapiError("VM_REQUIRES_SR", vm, sr)
     elif not seeing[0] & seeing[1]:
         raise XapiError("SR_HAS_NO_PBDS", target if not seeing[1] else source)
-    size = space.rounded(target, vdi.virtual_size)
-    space.assert_room(ctx.pool, target, size)
-    with ctx.operation(vm, "migrate_send"), ctx.operation(vdi, "mirror"):
-        fields = {**_inherited(vdi, *_INHERITED, *_ON_DISK, "is_a_snapshot", "snapshot_of", "snapshot_time")}
-        new = build_vdi(ctx.pool, target, size, **fields)
-        try:
-            _pour(ctx, vdi, new)
-        except XapiError:
-            destroy_vdi(ctx, new)
-            raise
-        for vbd in db.rows("VBD", VDI=vdi):
-            vbd.VDI = new
-        for child in db.rows("VDI", snapshot_of=vdi):
-            child.snapshot_of = new
-        destroy_vdi(ctx, vdi)
-    refresh(new)
-    return new
+    with ctx.operation(vm, "migrate_send"):
+        return move_vdi(ctx, vdi, target)

@@ -123,25 +123,6 @@ def run(pool: Pool, vm: Row, host: Row, state: str) -> None:
     vm_agent.expect_agent(pool, vm)
 
 
-def place(pool: Pool, vm: Row, host: Row, state: str) -> None:
-    """Put a VM into a state as if it had long been in it: for scenarios. The agent has reported already."""
-    if state == "Halted":
-        return
-    for each in pool.db.rows("VBD", VM=vm):
-        each.device = vbd_rules.device_name(each.userdevice)
-        each.currently_attached = True
-    for each in pool.db.rows("VIF", VM=vm):
-        each.currently_attached = True
-    vm.bios_strings = vm.bios_strings or GENERIC_BIOS
-    vm.platform = _with_device_model(vm)
-    vm_agent.booted(pool, vm)
-    settle(pool, vm, host, "Paused" if state == "Paused" else "Running")
-    if vm_agent.has_tools(vm):
-        vm_agent.report(pool, vm)
-    if state == "Suspended":
-        reset_state(pool.db, vm, state)
-
-
 def _start_on(ctx: Context, vm: Row, host: Row, *, paused: bool, force: bool) -> None:
     with reserved(ctx, vm, host, "vm_start"):
         boot(ctx, vm, host, paused=paused, force=force)
