@@ -51,11 +51,9 @@ def reset_state(db: Database, vm: Row, state: str, *, keep_resident: bool = Fals
     if state == "Halted":
         for vbd in db.rows("VBD", VM=vm):
             vbd.currently_attached = False
-            vbd.reserved = False
             vbd.current_operations = {}
         for vif in db.rows("VIF", VM=vm):
             vif.currently_attached = False
-            vif.reserved = False
             vif.current_operations = {}
         for cls in ("VGPU", "VUSB"):
             for device in db.rows(cls, VM=vm):
