@@ -30,7 +30,7 @@ from ansible.plugins.action import ActionBase
 
 CLASSES = ("pool", "host", "network", "PIF", "VLAN", "Bond", "SR", "PBD", "VDI", "VBD", "VIF", "VM", "secret")
 # What moves by itself: not part of a pool's configuration.
-VOLATILE = {"allowed_operations", "current_operations", "last_updated", "memory_free", "network_utilisation_kbs"}
+VOLATILE = {"allowed_operations", "current_operations", "guest_metrics", "last_updated", "memory_free", "network_utilisation_kbs"}
 
 
 def read(login: dict[str, Any], classes: tuple[str, ...] = CLASSES) -> dict[str, dict[str, dict[str, Any]]]:
