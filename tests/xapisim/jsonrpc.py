@@ -38,8 +38,6 @@ class JsonCodec:
 
     def success(self, type_: Type, content: Any) -> bytes:
         """The result: integers and floats are numbers, dates and references strings, void is ""."""
-        if type_.kind == "option" or type_.text == "sr_stat record option":
-            content = [] if content is None else [content]
         body = _encode("" if type_.kind == "void" else content)
         if self._v2:
             return f'{{"jsonrpc":"2.0","result":{body},"id":{self._id}}}'.encode()

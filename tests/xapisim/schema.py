@@ -139,6 +139,8 @@ def load() -> Schema:
             message.own_ref = message.own_ref and cls.in_db
             schema.messages[message.wire] = message
         schema.by_lower[cls.name.lower()] = cls.name
+        if not cls.in_db and not cls.messages:
+            parse_type(f"{cls.name} record").fields = {f.name: f.type for f in cls.fields.values()}
     for line in _lines(TABLES / "_relations.txt"):
         _relate(schema, *line.split(" - "))
     for line in _lines(TABLES / "_errors.txt"):

@@ -29,7 +29,7 @@ class WireDate(str):
 class Type:
     """One type. kind: string int bool float datetime void any ref record enum set map option batch."""
 
-    __slots__ = ("item", "key", "kind", "name", "text", "values", "xml")
+    __slots__ = ("fields", "item", "key", "kind", "name", "text", "values", "xml")
 
     def __init__(self, kind: str, text: str, name: str = "", item: Type | None = None, key: Type | None = None) -> None:
         self.kind = kind
@@ -38,6 +38,7 @@ class Type:
         self.item = item  # element of a set or option, value of a map
         self.key = key
         self.values: tuple[str, ...] = ()  # of an enum, filled in by the schema
+        self.fields: dict[str, Type] | None = None  # of a record that is no row of the database, by the schema
         self.xml: Any = None  # encoder, built on first use by xmlrpc.py
 
     def __repr__(self) -> str:
@@ -97,7 +98,7 @@ class Type:
         return _DECODERS[self.kind](self, value)
 
     def plain(self, value: Any) -> Any:
-        """The result of a behaviour with every Row replaced by its reference."""
+        """The result of a behaviour with every Row replaced by its reference, and options by sets of at most one."""
         kind = self.kind
         if kind == "ref":
             return NULL if value is None else value if isinstance(value, str) else value.ref
@@ -107,8 +108,13 @@ class Type:
             return {self.key.plain(k): self.item.plain(v) for k, v in value.items()}  # type: ignore[union-attr]
         if kind == "void":
             return ""
-        if kind == "record" and not isinstance(value, dict):
-            return value.record()
+        if kind == "option":
+            return [] if value is None else [self.item.plain(value)]  # type: ignore[union-attr]
+        if kind == "record":
+            if not isinstance(value, dict):
+                return value.record()
+            if self.fields is not None:
+                return {name: type_.plain(value[name]) for name, type_ in self.fields.items()}
         return value
 
 

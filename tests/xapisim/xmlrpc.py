@@ -105,11 +105,6 @@ def _set(type_: Type) -> Encoder:
     return encode
 
 
-def _option(type_: Type) -> Encoder:
-    item = encoder(type_.item)  # type: ignore[arg-type]
-    return lambda content: f"<value><array><data>{'' if content is None else item(content)}</data></array></value>"
-
-
 def _map(type_: Type) -> Encoder:
     item = encoder(type_.item)  # type: ignore[arg-type]
 
@@ -185,7 +180,7 @@ _COMPOUND: dict[str, Callable[[Type], Encoder]] = {
     "set": _set,
     "map": _map,
     "record": _record,
-    "option": _option,
+    "option": _set,  # none or one
     "batch": _batch,
 }
 
