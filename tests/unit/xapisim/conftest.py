@@ -92,3 +92,83 @@ def start() -> Iterator[Callable[..., Sim]]:
 def sim(start: Callable[..., Sim]) -> Sim:
     """One pool of two hosts, shared by the tests of a module."""
     return start()
+
+
+class Guests:
+    """VMs for tests, made through the API as clients make them."""
+
+    MINIMAL: dict[str, Any] = {
+        "user_version": 1, "is_a_template": False, "affinity": "OpaqueRef:NULL",
+        "memory_static_max": 1 << 30, "memory_dynamic_max": 1 << 30,
+        "memory_dynamic_min": 1 << 30, "memory_static_min": 1 << 29,
+        "VCPUs_params": {}, "VCPUs_max": 1, "VCPUs_at_startup": 1,
+        "actions_after_shutdown": "destroy", "actions_after_reboot": "restart", "actions_after_crash": "restart",
+        "PV_bootloader": "", "PV_kernel": "", "PV_ramdisk": "", "PV_args": "", "PV_bootloader_args": "",
+        "PV_legacy_args": "", "HVM_boot_policy": "BIOS order", "HVM_boot_params": {"order": "dc"}, "platform": {},
+        "PCI_bus": "", "other_config": {}, "recommendations": "",
+    }  # fmt: skip
+
+    def __init__(self, sim: Sim) -> None:
+        self.sim = sim
+
+    def new(self, name: str = "guest", *, tools: bool = False, **fields: Any) -> str:
+        """A halted VM; with tools its agent reports a simulated second after a start."""
+        other = {**fields.pop("other_config", {}), **({"xapisim_tools": "true"} if tools else {})}
+        record = {**self.MINIMAL, "name_label": name, "other_config": other, **fields}
+        return str(self.sim.call("VM.create", record))
+
+    def sr(self, name: str = "NFS storage") -> str:
+        """An SR by name; of several with that name, the first."""
+        return str(self.sim.call("SR.get_by_name_label", name)[0])
+
+    def disk(self, vm: str, *, sr: str = "", size: int = 1 << 30, **fields: Any) -> tuple[str, str]:
+        """A VDI and its VBD."""
+        vdi = self.sim.call(
+            "VDI.create",
+            {
+                "name_label": "disk", "SR": sr or self.sr(), "virtual_size": size, "type": "user",
+                "sharable": False, "read_only": False, "other_config": {},
+            },
+        )  # fmt: skip
+        return vdi, self.attach(vm, vdi, **fields)
+
+    def attach(self, vm: str, vdi: str, **fields: Any) -> str:
+        """A VBD, an empty drive for a NULL VDI."""
+        empty = vdi == "OpaqueRef:NULL"
+        record = {
+            "VM": vm, "VDI": vdi, "userdevice": "autodetect", "bootable": True, "mode": "RO" if empty else "RW",
+            "type": "CD" if empty else "Disk", "empty": empty, "other_config": {}, "qos_algorithm_type": "",
+            "qos_algorithm_params": {}, **fields,
+        }  # fmt: skip
+        return str(self.sim.call("VBD.create", record))
+
+    def nic(self, vm: str, network: str = "", **fields: Any) -> str:
+        """A VIF, on the network of eth0 if none is named."""
+        network = network or self.sim.call("network.get_by_name_label", "Pool-wide network associated with eth0")[0]
+        record = {
+            "VM": vm, "network": network, "device": "0", "MAC": "", "MTU": 1500, "other_config": {},
+            "qos_algorithm_type": "", "qos_algorithm_params": {}, **fields,
+        }  # fmt: skip
+        return str(self.sim.call("VIF.create", record))
+
+    def running(self, name: str = "guest", *, tools: bool = True, **fields: Any) -> str:
+        """A running VM whose agent, if it has one, has reported."""
+        vm = self.new(name, tools=tools, **fields)
+        self.sim.call("VM.start", vm, False, False)
+        if tools:
+            self.sim.pool.clock.advance(2)
+        return vm
+
+    def get(self, vm: str, field: str) -> Any:
+        """One field."""
+        return self.sim.call(f"VM.get_{field}", vm)
+
+    def state(self, vm: str) -> str:
+        """The power state."""
+        return str(self.get(vm, "power_state"))
+
+
+@pytest.fixture
+def guests(sim: Sim) -> Guests:
+    """VMs on the module's simulator."""
+    return Guests(sim)

@@ -13,7 +13,7 @@ from . import vm_agent
 from .pbd import attach_pbd
 from .placement import assert_can_boot, assert_compatible, choose_host, reserved, sees_sr
 from .vdi_copy import assert_can_move, move_vdi
-from .vm_power import home, told
+from .vm_power import told
 from .vm_rules import is_live, is_true, vm_operation
 from .vm_state import refresh_devices, settle
 
@@ -92,7 +92,7 @@ def _assert_can_migrate(ctx: Context, vm: Row, host: Row, vdi_map: Map, vif_map:
     for vdi in _disks(ctx, vm):
         if vdi.ref not in vdi_map:
             raise XapiError("VDI_NOT_IN_MAP", vdi)
-    moving = [(db.row("VDI", v), db.row("SR", sr)) for v, sr in vdi_map.items() if db.row("VDI", v).SR != sr]
+    moving = [(db.row("VDI", v), db.row("SR", sr)) for v, sr in vdi_map.items() if sr != db.row("VDI", v).SR]
     for vdi, sr in moving:
         assert_can_move(ctx, vdi, sr)
     assert_can_boot(db, vm, host.ref, srs=False, cpuid=not is_true(options, "force"))
@@ -133,7 +133,7 @@ def _complete(ctx: Context, vm: Row, host: Row, vdi_map: Map) -> list[tuple[Row,
                 raise XapiError("VDI_NOT_IN_MAP", vdi)
             chosen[vdi.ref] = target
     pairs = [(db.row("VDI", vdi), db.row("SR", sr)) for vdi, sr in chosen.items()]
-    pairs = [(vdi, sr) for vdi, sr in pairs if vdi.SR != sr.ref]
+    pairs = [(vdi, sr) for vdi, sr in pairs if sr.ref != vdi.SR]
     for vdi, _sr in pairs:
         if vdi.cbt_enabled:
             raise XapiError("VDI_CBT_ENABLED", vdi)
