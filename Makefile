@@ -49,7 +49,8 @@ bench: ready ## measure (docs/performance.md)
 docs: ready ## write what is made from other files
 	@$(CHECK) docs
 
-clean: ## forget environments, copies and results
+clean: ## forget environments, copies and results; end the lab
+	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/embedded_lab.py down; fi
 	rm -rf .work .ansible .ruff_cache .mypy_cache .pytest_cache tests/output
 
 ready-demo:

@@ -24,10 +24,6 @@ def found() -> dict[str, str]:
     return {version: place for version, place in places.items() if place}
 
 
-def own() -> str:
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
-
-
 def search_path(interpreters: dict[str, str]) -> str:
     """A PATH on which each of these is found by its name."""
     path = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if not folder.endswith("/.pyenv/shims")]

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -39,7 +38,7 @@ def stage(folder: Path) -> Path:
         source = ROOT / name
         if name and source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
+            shutil.copy2(source, target / name, follow_symlinks=False)
     # ansible-test lists the files by git; a tree of its own keeps it from asking the clone around it.
     subprocess.check_call(["git", "init", "--quiet", str(target)])
     subprocess.check_call(["git", "-C", str(target), "add", "--all"])

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds for the collection as a whole: nothing that belongs together has drifted apart."""
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
+NAMES = [path.stem for path in MODULES]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+RUNTIME = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))
+LICENSE = "SPDX-License-Identifier: GPL-3.0-or-later"
+
+
+def texts(path: Path) -> dict[str, str]:
+    """The string constants that a Python file assigns at its top level."""
+    return {
+        target.id: node.value.value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets if isinstance(target, ast.Name)
+    }
+
+
+def fragment(name: str) -> dict[str, Any]:
+    """A documentation fragment of ours, as it is named in a module: nobloat.xen.xapi, nobloat.xen.attributes.info ..."""
+    file, _dot, part = name.removeprefix("nobloat.xen.").partition(".")
+    tree = ast.parse((ROOT / f"plugins/doc_fragments/{file}.py").read_text(encoding="utf-8"))
+    body = next(node for node in tree.body if isinstance(node, ast.ClassDef)).body
+    found = {
+        target.id: ast.literal_eval(node.value)
+        for node in body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
+    }
+    return yaml.safe_load(found[part.upper() or "DOCUMENTATION"])
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """A module's `attributes`, those of its fragments included."""
+    documentation = yaml.safe_load(texts(path)["DOCUMENTATION"])
+    merged: dict[str, Any] = {}
+    for source in [*map(fragment, documentation.get("extends_documentation_fragment", [])), documentation]:
+        for name, value in source.get("attributes", {}).items():
+            merged[name] = {**merged.get(name, {}), **value}
+    return merged
+
+
+def test_there_are_modules() -> None:
+    assert "vm" in NAMES
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    assert sorted(RUNTIME["action_groups"]["all"]) == NAMES
+
+
+def test_every_module_is_routed_to_the_one_action_plugin() -> None:
+    """It keeps API modules on the controller and out of the reach of `become`."""
+    actions = [f"nobloat.xen.{path.stem}" for path in (ROOT / "plugins/action").glob("*.py")]
+    assert len(actions) == 1
+    assert RUNTIME["plugin_routing"]["modules"] == {name: {"action_plugin": actions[0]} for name in NAMES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_module_documentation(path: Path) -> None:
+    found = texts(path)
+    documentation = yaml.safe_load(found["DOCUMENTATION"])
+    assert documentation["module"] == path.stem
+    assert not documentation["short_description"].endswith(".")
+    assert yaml.safe_load(found["RETURN"])
+    examples = yaml.safe_load(found["EXAMPLES"])
+    assert any(f"nobloat.xen.{path.stem}" in str(task) for task in examples), "no example of the module itself"
+    known = attributes(path)
+    assert known["action_group"]["membership"] == ["nobloat.xen.all"]
+    assert known["check_mode"]["support"] == "full"
+    assert known["idempotent"]["support"] in ("full", "partial")
+    # A module that only looks has nothing to show a difference of; all others have to.
+    assert known["diff_mode"]["support"] == ("N/A" if path.stem.endswith("_info") else "full")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_every_return_value_has_a_sample(path: Path) -> None:
+    for name, value in yaml.safe_load(texts(path)["RETURN"]).items():
+        assert {"description", "returned", "type"} <= value.keys(), name
+        assert "sample" in value or "contains" in value, name
+
+
+@pytest.mark.parametrize("path", ROLES, ids=lambda path: path.name)
+def test_roles_declare_all_their_variables(path: Path) -> None:
+    """Defaults are options of the role's specification, with its name in front."""
+    specs = yaml.safe_load((path / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    options = {name for spec in specs.values() for name in spec.get("options", {})}
+    assert all(name.startswith(path.name + "_") for name in options), options
+    defaults = path / "defaults/main.yml"
+    if defaults.exists():
+        values = yaml.safe_load(defaults.read_text(encoding="utf-8")) or {}
+        assert set(values) <= options, "a default that the specification does not have"
+        declared = {name: option["default"] for spec in specs.values()
+                    for name, option in spec.get("options", {}).items() if "default" in option}
+        assert {name: values[name] for name in declared if name in values} == {
+            name: value for name, value in declared.items() if name in values}, "two different defaults"
+    assert (path / "README.md").exists()
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)
+def test_playbooks_use_what_exists(path: Path) -> None:
+    """Our roles and modules that a playbook or its roles name are there, each by its full name."""
+    for source in [path, *ROOT.glob("roles/*/tasks/*.yml")]:
+        used = re.findall(r"\bnobloat\.xen\.(\w+)", source.read_text(encoding="utf-8"))
+        assert set(used) <= {*NAMES, *(role.name for role in ROLES), *(book.stem for book in PLAYBOOKS), "all", "xapi"}, source
+
+
+def test_every_source_file_names_its_license() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git clone: which files are sources is not known")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name.endswith((".py", ".mjs", ".sh"))]
+    assert [path for path in paths if path.is_file() and LICENSE not in path.read_text(encoding="utf-8")[:600]] == []
+
+
+def test_the_same_python_requirements_for_the_collection_and_its_execution_environment() -> None:
+    """ansible-builder reads the file from beside the definition, or from the collection's root: it is one file."""
+    assert (ROOT / "meta/requirements.txt").read_bytes() == (ROOT / "requirements.txt").read_bytes()
