@@ -128,6 +128,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.host import host_view
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -162,6 +163,8 @@ def plan(module: XapiModule) -> ChangeSet:
         changes.after["other_config"]["iscsi_iqn"] = params["iscsi_iqn"]
     enabled = params["enabled"]
     if enabled is not None and enabled != record["enabled"]:
+        if not records.record(module.xapi, "host_metrics", record["metrics"])["live"]:
+            raise ValueError(f"{changes.title} is not alive, so it can be neither enabled nor disabled. Start it first.")
         changes.after["enabled"] = enabled
         method = "host.enable" if enabled else "host.disable"
         changes.step(f"{method} {params['name']}", lambda: ignore(module.run(method, ref, last=True)))
