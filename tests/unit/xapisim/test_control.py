@@ -10,6 +10,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+
 from xapisim.launcher import control
 
 

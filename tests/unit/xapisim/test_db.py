@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from xapisim import schema
 from xapisim.db import Database, new_uuid
 from xapisim.errors import XapiError

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from xapisim import scenario
 from xapisim.launcher import TESTS
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from xapisim import types
 from xapisim import xmlrpc as xml
 from xapisim.launcher import TESTS, launch
