@@ -41,7 +41,7 @@ def host_facts(
         "software_version": dict(record["software_version"]),
         "api_version": f"{record['API_version_major']}.{record['API_version_minor']}",
         "edition": record["edition"],
-        "pending_guidances": sorted(record["pending_guidances"]),
+        "pending_guidances": sorted(record.get("pending_guidances", ())),
         "guest_count": len(guests),
         "pifs": sorted(shown, key=lambda pif: (pif["device"], -1 if pif["vlan"] is None else pif["vlan"])),
     }

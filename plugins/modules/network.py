@@ -173,7 +173,6 @@ network:
       sample: [xcp1, xcp2]
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.plan import plan_network
@@ -194,14 +193,9 @@ SPEC = {
 }
 
 
-def plan(module: XapiModule) -> ChangeSet:
-    return plan_network(module)
-
-
 def main() -> None:
-    XapiModule(
-        SPEC, required_together=[("vlan", "device")], required_by={"hosts": ["vlan"]}
-    ).converge("network", plan)
+    rules = {"required_together": [("vlan", "device")], "required_by": {"hosts": ["vlan"]}}
+    XapiModule(SPEC, **rules).converge("network", plan_network)
 
 
 if __name__ == "__main__":
