@@ -12,13 +12,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / ".work/report.json"
 NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(ROOT / ".work/nox")]
 ORDER = ("lint", "integration", "sanity", "molecule", "unit", "conformance")
 
@@ -37,12 +37,13 @@ def main() -> int:
     words = [*sys.argv[1:], "--"]
     names, arguments = words[:words.index("--")], words[words.index("--") + 1:-1]
     chosen, begin = sessions(names), time.monotonic()
-    REPORT.unlink(missing_ok=True)
     if not chosen:
         raise SystemExit(f"There is no check {' '.join(names)}; see {' '.join(NOX)} --list")
-    jobs = ["-j", str(min(2, os.cpu_count() or 1))] if len(chosen) > 1 else []
-    code = subprocess.call([*NOX, *jobs, "--report", str(REPORT), "--session", *chosen, "--", *arguments], cwd=ROOT)
-    results: list[dict[str, Any]] = json.loads(REPORT.read_text(encoding="utf-8"))["sessions"] if REPORT.exists() else []
+    jobs = ["--allow-parallel", "-j", str(min(2, os.cpu_count() or 1))] if len(chosen) > 1 else []
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        code = subprocess.call([*NOX, *jobs, "--report", str(report), "--session", *chosen, "--", *arguments], cwd=ROOT)
+        results: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["sessions"] if report.exists() else []
     print()
     for result in results:
         print(f"  {result['duration']:6.0f} s  {result['result']:8}  {result['name']}  {result['reason'] or ''}".rstrip())
