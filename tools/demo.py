@@ -47,7 +47,9 @@ def live(environment: dict[str, str]) -> list[dict[str, Any]]:
     done = subprocess.run([*LIVE, "--list"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    hosts = json.loads(done.stdout)["_meta"]["hostvars"]
+    # ansible-core 2.19 and newer mark text that is no template.
+    found = json.loads(done.stdout, object_hook=lambda item: item.get("__ansible_unsafe", item))
+    hosts = found["_meta"]["hostvars"]
     return [{"name": name, **variables} for name, variables in sorted(hosts.items())]
 
 
@@ -65,6 +67,7 @@ def main() -> int:
     environment = {
         **os.environ, "ANSIBLE_FORCE_COLOR": "1" if sys.stdout.isatty() else "0",
         "ANSIBLE_LOCALHOST_WARNING": "False", "ANSIBLE_DEPRECATION_WARNINGS": "False",
+        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
     }
     try:
         say("First run: " + " ".join(SITE))
@@ -77,6 +80,8 @@ def main() -> int:
         rows = [["NAME", "POOL", "HOST", "STATE", "ADDRESS"]]
         rows += [[str(guest.get(key) or "-") for key in ("name", "xapi_pool", "xapi_host", "xapi_power_state", "ansible_host")]
                  for guest in live(environment) if guest.get("xapi_type") == "vm"]
+        if len(rows) == 1:
+            raise SystemExit("The inventory plugin finds no guest.")
         table(rows)
         say(f"First run changed={first}, second run changed={second}, {time.monotonic() - begin:.0f} s in all.")
     finally:
