@@ -29,7 +29,8 @@ from .types import NULL
 
 PASSWORD = "simulator"
 NICS = 4
-DURATIONS = ("guest_agent",)  # what takes time beside messages: a guest's agent after boot
+# what takes time beside messages: a guest's agent after boot, memory that migrates, data that is copied
+DURATIONS = ("guest_agent", "VM.pool_migrate:data", "VDI.copy:data")
 POOL_KEYS = (
     "name description password port users hosts local_sr networks bonds srs templates vms durations backends"
     " other_config tags"
