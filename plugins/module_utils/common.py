@@ -21,7 +21,7 @@ COMMON_SPEC: dict[str, dict[str, Any]] = {
 # Keys of other_config that XAPI keeps for itself: never purged.
 XAPI_KEYS = frozenset({
     "mac_seed", "base_template_name", "default_template", "import_task", "install_repository", "memory-ratio-hvm",
-    "agent_start_time", "boot_time", "iscsi_iqn", "multipathing",
+    "agent_start_time", "boot_time", "iscsi_iqn", "multipathing", "dirty",
 })
 
 

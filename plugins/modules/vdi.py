@@ -1,0 +1,229 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vdi
+short_description: Create, grow, attach, detach and remove virtual disks
+version_added: 1.0.0
+description:
+  - Manages virtual disks (VDIs) on their own. The disks that belong to a guest from the start are the business of
+    module M(nobloat.xen.vm).
+  - A VDI never shrinks, and it is not removed as long as it is attached to a guest.
+author:
+  - nobloat.xen contributors (@nobloat)
+options:
+  name:
+    description:
+      - Name or uuid of the VDI. A snapshot answers to its uuid only.
+    type: str
+    required: true
+  new_name:
+    description:
+      - Name that the VDI gets. A VDI that has it already is taken for the renamed one.
+      - If omitted, the VDI keeps its name.
+    type: str
+  state:
+    description:
+      - With V(present), the VDI exists and is as the options say; with O(vm), it is attached to that guest as well.
+      - With V(detached), it exists and is not attached to O(vm), or to no guest at all if O(vm) is omitted.
+      - With V(absent), it does not exist, and its data neither. A VDI that is attached is not removed.
+    type: str
+    choices: [present, detached, absent]
+    default: present
+  sr:
+    description:
+      - Name or uuid of the SR that the VDI is on. Names of VDIs need to be unique within their SR only.
+      - If omitted, the VDI is looked for on all SRs, and a new one is created on the pool's default SR.
+    type: str
+  size:
+    description:
+      - Size, as in V(20GiB), V(512MiB) or a number of bytes. Needed for a new VDI. The SR's driver may round it up by
+        a few MiB, which is no difference.
+      - A larger one makes the VDI grow, while a guest runs from it only if the SR can do that.
+    type: str
+  type:
+    description:
+      - What the VDI is for; only for a new one, by default V(user).
+    type: str
+    choices: [user, system, ephemeral]
+  read_only:
+    description:
+      - Nobody may write to the VDI. Only for a new one, by default V(false).
+    type: bool
+  sharable:
+    description:
+      - Several guests may have the VDI attached and write to it at the same time, as cluster file systems want it.
+        Only for a new one, by default V(false).
+    type: bool
+  vm:
+    description:
+      - Name or uuid of the guest to attach the VDI to, or with O(state=detached) to detach it from.
+      - If the guest runs, the disk is plugged or unplugged.
+    type: str
+  device:
+    description:
+      - Position of the disk in the guest, 0 to 254. If omitted, a new one gets the first that is free.
+    type: int
+  mode:
+    description:
+      - Whether the guest may write to the disk. If omitted, a new disk gets V(rw), or V(ro) if the VDI is read-only.
+      - Changes while the guest is halted only.
+    type: str
+    choices: [ro, rw]
+  bootable:
+    description:
+      - Whether the guest may boot from the disk. If omitted, a new disk is not bootable.
+    type: bool
+extends_documentation_fragment:
+  - nobloat.xen.xapi
+  - nobloat.xen.xapi.wait
+  - nobloat.xen.common
+  - nobloat.xen.attributes
+seealso:
+  - module: nobloat.xen.sr
+  - module: nobloat.xen.vm
+"""
+
+EXAMPLES = r"""
+- name: A disk for a database, attached to its guest
+  nobloat.xen.vdi:
+    name: db1-data
+    sr: shared
+    size: 200GiB
+    vm: db1
+
+- name: Let it grow
+  nobloat.xen.vdi:
+    name: db1-data
+    sr: shared
+    size: 300GiB
+
+- name: A quorum disk that two guests share
+  nobloat.xen.vdi:
+    name: quorum
+    sr: shared
+    size: 1GiB
+    sharable: true
+    vm: "{{ item }}"
+  loop: [db1, db2]
+
+- name: Take the disk away from its guest
+  nobloat.xen.vdi:
+    name: db1-data
+    sr: shared
+    vm: db1
+    state: detached
+
+- name: Destroy the disk and its data
+  nobloat.xen.vdi:
+    name: db1-data
+    sr: shared
+    state: absent
+"""
+
+RETURN = r"""
+vdi:
+  description: The VDI as it is now, or would be in check mode; empty if it does not exist.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name.
+      type: str
+      sample: db1-data
+    uuid:
+      description: Unique identifier; not there yet when a VDI would be created in check mode.
+      type: str
+      sample: 3f1a6f0e-71a5-4a77-8a0e-2c4f7f9f5d61
+    description:
+      description: Description.
+      type: str
+      sample: ""
+    tags:
+      description: Tags, sorted.
+      type: list
+      elements: str
+      sample: []
+    other_config:
+      description: Other configuration.
+      type: dict
+      sample: {}
+    sr:
+      description: Name of the SR that the VDI is on.
+      type: str
+      sample: shared
+    size:
+      description: Size in the largest unit that expresses it exactly.
+      type: str
+      sample: 200GiB
+    type:
+      description: What the VDI is for.
+      type: str
+      sample: user
+    read_only:
+      description: Whether nobody may write to the VDI.
+      type: bool
+      sample: false
+    sharable:
+      description: Whether several guests may write to the VDI at the same time.
+      type: bool
+      sample: false
+    attached:
+      description: The guests, templates and snapshots that the VDI is attached to, sorted by name.
+      type: list
+      elements: dict
+      contains:
+        vm:
+          description: Name.
+          type: str
+          sample: db1
+        device:
+          description: Position of the disk.
+          type: int
+          sample: 1
+        mode:
+          description: One of V(ro), V(rw).
+          type: str
+          sample: rw
+        bootable:
+          description: Whether the guest may boot from the disk.
+          type: bool
+          sample: false
+        plugged:
+          description: Whether the disk is in use by a running guest.
+          type: bool
+          sample: true
+"""
+
+from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
+from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_plan import plan_vdi
+
+SPEC = {
+    "name": {"type": "str", "required": True},
+    "new_name": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "detached", "absent"], "default": "present"},
+    "sr": {"type": "str"},
+    "size": {"type": "str"},
+    "type": {"type": "str", "choices": ["user", "system", "ephemeral"]},
+    "read_only": {"type": "bool"},
+    "sharable": {"type": "bool"},
+    "vm": {"type": "str"},
+    "device": {"type": "int"},
+    "mode": {"type": "str", "choices": ["ro", "rw"]},
+    "bootable": {"type": "bool"},
+    **COMMON_SPEC,
+}
+
+
+def main() -> None:
+    XapiModule(
+        SPEC, waits=True, required_by={"device": ["vm"], "mode": ["vm"], "bootable": ["vm"]}
+    ).converge("vdi", plan_vdi)
+
+
+if __name__ == "__main__":
+    main()
