@@ -32,9 +32,9 @@ def targets() -> list[str]:
 
 
 def state_modules() -> list[str]:
-    """All modules that bring something into a state: those that do not just look or log in."""
-    names = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-    return [name for name in names if not name.endswith("_info") and name != "session"]
+    """All modules that bring something in a pool into a state: those that do not just look or log in."""
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    return [name for name in groups["all"] if not name.endswith("_info") and name != "session"]
 
 
 def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:
