@@ -40,9 +40,14 @@ EMERGENCY = {
 class Codec(Protocol):
     """Builds the body of a reply. `value` holds no Rows."""
 
-    def success(self, type_: Type, value: Any) -> bytes: ...
-    def failure(self, error: list[str]) -> bytes: ...
-    def bare(self, type_: Type, value: Any) -> bytes: ...
+    def success(self, type_: Type, value: Any) -> bytes:
+        """A call's result."""
+
+    def failure(self, error: list[str]) -> bytes:
+        """A call's error."""
+
+    def bare(self, type_: Type, value: Any) -> bytes:
+        """A value alone."""
 
 
 def call(pool: Pool, runtime: HostRuntime, wire: str, params: list[Any], codec: Codec, originator: str = "") -> bytes:
@@ -71,10 +76,10 @@ def _call(pool: Pool, runtime: HostRuntime, wire: str, params: list[Any]) -> tup
     name = wire[6:] if run_async else wire
     message = pool.schema.messages.get(name)
     if message is None and not run_async:
-        cls, _, rest = name.partition("_")
+        cls, _unused, rest = name.partition("_")
         while message is None and rest:  # VM_start, and PIF_metrics_get_all for classes with an underscore
             message = pool.schema.messages.get(f"{cls}.{rest}")
-            more, _, rest = rest.partition("_")
+            more, _unused, rest = rest.partition("_")
             cls = f"{cls}_{more}"
     if message is None:
         if params:

@@ -184,7 +184,7 @@ class HostServer:
         method, target, version = line.decode("latin-1").split()
         headers: dict[str, str] = {}
         while (line := stream.readline(65536)) not in (b"\r\n", b"\n", b""):
-            name, _, value = line.decode("latin-1").partition(":")
+            name, _unused, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         url = urlsplit(target)
         request = Request(
@@ -274,14 +274,14 @@ def _authenticated(request: Request) -> bool:
     sessions = request.pool.sessions
     cookie = dict(p.strip().partition("=")[::2] for p in request.headers.get("cookie", "").split(";"))
     ref = request.query.get("session_id") or cookie.get("session_id")
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    scheme, _unused, encoded = request.headers.get("authorization", "").partition(" ")
     with request.pool.lock:
         try:
             if ref:
                 sessions.find(ref)
                 return True
             if scheme.lower() == "basic":
-                name, _, password = base64.b64decode(encoded).decode().partition(":")
+                name, _unused, password = base64.b64decode(encoded).decode().partition(":")
                 sessions.authenticate(name, password)
                 return True
         except (XapiError, ValueError):

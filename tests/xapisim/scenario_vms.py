@@ -161,8 +161,8 @@ def _disks(pool: Pool, vm: Row, disks: list[dict[str, Any]], srs: list[Row], wan
             other_config={"owner": ""},
         )
     if "cd" in wanted:
-        vdi = named(pool, "VDI", wanted["cd"], "cd").ref if wanted["cd"] else NULL
-        build_vbd(pool, vm, VDI=vdi, type="CD", mode="RO", empty=vdi == NULL, userdevice="3")
+        medium = named(pool, "VDI", wanted["cd"], "cd").ref if wanted["cd"] else NULL
+        build_vbd(pool, vm, VDI=medium, type="CD", mode="RO", empty=medium == NULL, userdevice="3")
 
 
 def _vif(pool: Pool, vm: Row, at: int, nic: dict[str, Any], network: Row) -> None:

@@ -119,7 +119,7 @@ def roles_from(text: str) -> tuple[str, ...]:
         return ROLES
     if text == "nobody":
         return ()
-    weakest, _, extra = text.partition("+")
+    weakest, _unused, extra = text.partition("+")
     allowed = set(_RANKS[: _RANKS.index(weakest) + 1]) | ({extra} if extra else set())
     return tuple(r for r in ROLES if r in allowed)
 
@@ -144,7 +144,7 @@ def load() -> Schema:
     for line in _lines(TABLES / "_relations.txt"):
         _relate(schema, *line.split(" - "))
     for line in _lines(TABLES / "_errors.txt"):
-        code, _, names = line.partition(": ")
+        code, _unused, names = line.partition(": ")
         schema.errors[code] = None if names == "?" else tuple(names.split(", ")) if names else ()
     for file, table in (("_sm_errors.txt", schema.sm_errors), ("_alerts.txt", schema.alerts)):
         for line in _lines(TABLES / file):
@@ -181,10 +181,10 @@ def _read_class(schema: Schema, path: Path) -> None:
     last: Message | None = None
     for line in _lines(path):
         parts = line.split("; ")
-        word, _, rest = parts[0].strip().partition(" ")
+        word, _unused, rest = parts[0].strip().partition(" ")
         flags = parts[1:]
         if word == "field":
-            name, _, type_text = rest.partition(": ")
+            name, _unused, type_text = rest.partition(": ")
             cls.fields[name] = _field(name, type_text, flags, spaces)
         elif word in ("message", "hidden"):
             last = _message(cls.name, rest, flags, hidden=word == "hidden")
@@ -194,7 +194,7 @@ def _read_class(schema: Schema, path: Path) -> None:
         elif word == "implicit":
             implicit.extend((name, _flag(flags, "by ")) for name in rest.split())
         elif word == "enum":
-            name, _, values = rest.partition(": ")
+            name, _unused, values = rest.partition(": ")
             schema.enums[name] = tuple(values.split(" "))
             cls.enums.append(name)
         elif word == "columns":
@@ -262,7 +262,7 @@ def _message(cls: str, signature: str, flags: list[str], *, hidden: bool) -> Mes
         raise ValueError(f"{cls}: {signature}")
     params = []
     for part in _split(found.group(2)):
-        name, _, rest = part.partition(": ")
+        name, _unused, rest = part.partition(": ")
         type_text, has_default, default = rest.partition(" = ")
         params.append(Param(name, parse_type(type_text), not has_default, default))
     return Message(

@@ -71,8 +71,7 @@ class Server:
             self._control = control.serve(self.pools, port=self._control_port)
         except OSError as error:
             raise StartError(f"control port {self._control_port}: {error.strerror}") from None
-        serve = {"target": self._control.serve_forever, "kwargs": {"poll_interval": 0.1}}
-        threading.Thread(name="control", daemon=True, **serve).start()
+        threading.Thread(target=self._control.serve_forever, args=(0.1,), name="control", daemon=True).start()
         self.info = {"pools": pools, "control": f"http://127.0.0.1:{self._control.server_address[1]}"}
         if self._folder is not None:
             self.info["ca"] = str(self._folder / "ca.pem")

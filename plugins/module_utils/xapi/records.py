@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, overload
 
 from .errors import Ambiguous, NotFound, XapiError
 from .session import Session
@@ -181,6 +181,16 @@ def records(session: Session, cls: str, where: str = "") -> dict[str, dict[str, 
 def record(session: Session, cls: str, ref: str) -> dict[str, Any]:
     """The record behind a reference; XapiError HANDLE_INVALID when there is none."""
     return typed(cls, ref, session.call(f"{cls}.get_record", ref))
+
+
+@overload
+def find(session: Session, cls: str, name: str, *, where: str = "", required: Literal[True] = True) -> dict[str, Any]:
+    ...
+
+
+@overload
+def find(session: Session, cls: str, name: str, *, where: str = "", required: bool) -> dict[str, Any] | None:
+    ...
 
 
 def find(session: Session, cls: str, name: str, *, where: str = "", required: bool = True) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ def test_calls_fail_as_often_as_asked(two: Any) -> None:
     assert two.refused("VM.get_all") == ["HOST_STILL_BOOTING", "x"]
     assert two.call("VM.get_all")
     two.ask("fail", method="VM.get_all", times=0, error=["X"])
-    assert [two.refused("VM.get_all") for _ in range(3)] == [["X"]] * 3
+    assert [two.refused("VM.get_all") for _unused in range(3)] == [["X"]] * 3
     two.ask("clear")
     assert two.call("VM.get_all")
 

@@ -18,7 +18,7 @@ def db() -> Database:
 
 
 def test_uuids_are_version_4() -> None:
-    made = {new_uuid() for _ in range(1000)}
+    made = {new_uuid() for _unused in range(1000)}
     assert len(made) == 1000
     assert all(u[14] == "4" and u[19] in "89ab" and len(u) == 36 for u in made)
 
@@ -38,7 +38,7 @@ def test_unknown_fields_are_errors(db: Database) -> None:
     with pytest.raises(KeyError):
         vm.nope = 1
     with pytest.raises(AttributeError):
-        _ = vm.nope
+        _unused = vm.nope
 
 
 def test_one_to_many_follows_the_one_end(db: Database) -> None:

@@ -143,7 +143,7 @@ def test_the_legacy_calls(sim: Any, network: str) -> None:
 
 def _done(sim: Any, task: str) -> dict[str, Any]:
     token = ""
-    for _ in range(20):
+    for _unused in range(20):
         record = sim.call("task.get_record", task)
         if record["status"] != "pending":
             return record

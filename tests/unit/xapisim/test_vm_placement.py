@@ -279,7 +279,7 @@ def test_srs_that_cannot_mirror(sim: Any, guests: Any, hosts: list[str]) -> None
 
 def test_evacuation(sim: Any, guests: Any, hosts: list[str]) -> None:
     here, there = hosts
-    made = [on(sim, guests, here) for _ in range(3)]
+    made = [on(sim, guests, here) for _unused in range(3)]
     sim.call("host.disable", here)
     sim.call("host.evacuate", here)
     assert {guests.get(vm, "resident_on") for vm in made} == {there}

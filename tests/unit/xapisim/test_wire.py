@@ -231,7 +231,7 @@ def test_a_connection_is_kept(sim: Any) -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(call), call)
     with socket.create_connection((parts.hostname, parts.port), 10) as sock:
         stream = sock.makefile("rb")
-        for _ in range(3):
+        for _unused in range(3):
             sock.sendall(request)
             length = 0
             while (line := stream.readline()) != b"\r\n":

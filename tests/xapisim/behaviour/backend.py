@@ -184,11 +184,11 @@ def _check_iso(_pool: Pool, config: Config) -> None:
         return
     cifs = config.get("type", "") in ("cifs", "smb") or location.startswith(("\\\\", "//"))
     if cifs:
-        server, _, path = location.replace("/", "\\").strip("\\").partition("\\")
+        server, _unused, path = location.replace("/", "\\").strip("\\").partition("\\")
         if config.get("vers", "3.0") not in ("1.0", "3.0"):
             raise fault("ISOInvalidSMBversion")
     else:
-        server, _, path = location.partition(":")
+        server, _unused, path = location.partition(":")
     if not server or not path:
         raise fault("ISOLocationStringError")
     if not reachable(server):

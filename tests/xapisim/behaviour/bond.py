@@ -99,7 +99,7 @@ def _move_vlan(ctx: Context, target: Row, vlan: Row) -> None:
         for vif in _local_vifs(ctx, target.host, [network.ref]):
             vif.network = new.network
     else:
-        _, new = new_vlan(db, target, vlan.tag, network)
+        _unused, new = new_vlan(db, target, vlan.tag, network)
     rules.move_configuration(old, new)
     db.destroy(vlan)
     db.destroy(old)
@@ -113,7 +113,7 @@ def _move_tunnel(ctx: Context, target: Row, tunnel: Row) -> None:
     db = ctx.db
     old = db.row("PIF", tunnel.access_PIF)
     plugged = old.currently_attached
-    _, new = new_tunnel(db, target, db.row("network", old.network), tunnel.protocol)
+    _unused, new = new_tunnel(db, target, db.row("network", old.network), tunnel.protocol)
     db.destroy(tunnel)
     db.destroy(old)
     if plugged:

@@ -37,11 +37,11 @@ class Subscription:
 
     def wants_messages(self) -> bool:
         """Whether any message object may be meant."""
-        return self._everything or "message" in self._classes or any(cls == "message" for cls, _ in self._objects)
+        return self._everything or "message" in self._classes or any(cls == "message" for cls, _unused in self._objects)
 
     def only_tasks(self) -> bool:
         """Whether nothing but tasks is meant: those are told without delay."""
-        return not self._everything and self._classes <= {"task"} and all(cls == "task" for cls, _ in self._objects)
+        return not self._everything and self._classes <= {"task"} and all(cls == "task" for cls, _unused in self._objects)
 
 
 def _event(number: int, cls: str, operation: str, ref: str, snapshot: object = None) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def collect(ctx: Context, wanted: Subscription, since: int, messages_since: int)
             if wanted.wants("message", ref):
                 found.append(_event(number, "message", "add", ref, ctx.pool.messages.records[ref]))
         found += [_event(number, "message", "del", ref) for ref in removed if wanted.wants("message", ref)]
-    adds, mods = [], []
+    adds: list[dict[str, Any]] = []
+    mods: list[dict[str, Any]] = []
     for row, is_new in db.modified_since(since):
         cls = row.cls.lower()
         if wanted.wants(cls, row.ref):

@@ -158,7 +158,7 @@ def _control_domain(pool: Pool, host: Row, vcpus: int) -> Row:
         start_time=pool.clock.datetime(),
         current_domain_type="pv",
     )
-    memory = {
+    memory: dict[str, Any] = {
         f"memory_{kind}": DOM0_MEMORY for kind in ("static_max", "dynamic_max", "dynamic_min", "static_min", "target")
     }
     return db.create(

@@ -40,11 +40,11 @@ def plan_evacuation(ctx: Context, host: Row) -> Plan:
         except XapiError as error:
             plan[vm.ref] = error
     for vm in guests:
-        error = vm_rules.operation_error(db, vm, "pool_migrate")
-        if error is not None:
-            plan[vm.ref] = error
-    for vm, target in _pack(db, movable, targets).items():
-        plan.setdefault(vm.ref, target if target is not None else XapiError("HOST_NOT_ENOUGH_FREE_MEMORY", vm))
+        reason = vm_rules.operation_error(db, vm, "pool_migrate")
+        if reason is not None:
+            plan[vm.ref] = reason
+    for vm, chosen in _pack(db, movable, targets).items():
+        plan.setdefault(vm.ref, chosen if chosen is not None else XapiError("HOST_NOT_ENOUGH_FREE_MEMORY", vm))
     return plan
 
 

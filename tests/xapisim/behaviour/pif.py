@@ -226,7 +226,7 @@ def reconfigure_ipv6(ctx: Context, pif: Row, mode: str, ipv6: str, gateway: str,
         rules.assert_no_protection(ctx.pool, pif)
     if gateway and not is_address(gateway, 6):
         raise XapiError("INVALID_IP_ADDRESS_SPECIFIED", "gateway")
-    address, _, prefix = ipv6.partition("/")
+    address, _unused, prefix = ipv6.partition("/")
     if ipv6 and not (is_address(address, 6) and prefix.isdigit() and int(prefix) <= 128):
         raise XapiError("INVALID_CIDR_ADDRESS_SPECIFIED", "IPv6")
     if pif.management and mode == "None" and pif.primary_address_type == "IPv6":

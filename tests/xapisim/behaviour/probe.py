@@ -74,7 +74,7 @@ def _portals(config: Config) -> list[str]:
 
 
 def _targets(pool: Pool, config: Config) -> str:
-    found = []
+    found: list[tuple[str, dict[str, str]]] = []
     for target in _portals(config):
         for iqn in backend.luns(pool, target):
             values = {
@@ -126,7 +126,8 @@ def probe(ctx: Context, host: str, device_config: Config, sr_type: str, sm_confi
         sr = ctx.db.maybe("SR", pbd.SR)
         if sr is None or sr.type != known.type:
             continue
-        local = pbd.host == found.ref and pbd.device_config.get("device") == device_config.get("device") is not None
+        device = device_config.get("device")
+        local = device is not None and pbd.host == found.ref and pbd.device_config.get("device") == device
         if local or same_medium(known.type, pbd.device_config, device_config):
             entry = (
                 "SR",

@@ -99,7 +99,7 @@ def build_sm(pool: Pool) -> None:
             continue
         features = {}
         for text in known.features.split():
-            name, _, version = text.partition("/")
+            name, _unused, version = text.partition("/")
             features[name] = int(version or 1)
         pool.db.create(
             "SM",

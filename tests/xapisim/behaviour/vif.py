@@ -44,7 +44,7 @@ def valid_mac(text: str) -> bool:
 def generated_mac(device: int, seed: str) -> str:
     """The address that xapi derives from VM.other_config:mac_seed and the device number (xapi_vif_helpers.ml gen_mac)."""
     data = seed.encode()
-    for _ in range(device * 2 + 1):
+    for _unused in range(device * 2 + 1):
         data = hashlib.md5(data, usedforsecurity=False).digest()
     second = hashlib.md5(data, usedforsecurity=False).digest()
     octets = bytearray([*data[:4], *second[1:3]])

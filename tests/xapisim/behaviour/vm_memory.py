@@ -111,7 +111,7 @@ def set_memory(ctx: Context, vm: Row, value: int) -> None:
 @message("VM.set_memory_static_range")
 def set_memory_static_range(ctx: Context, vm: Row, low: int, high: int) -> None:
     with vm_operation(ctx, vm, "changing_static_range"):
-        _, dynamic_min, dynamic_max, _ = limits_of(vm)
+        _unused, dynamic_min, dynamic_max, _unused = limits_of(vm)
         _assert_valid(ctx.db, vm, (low, dynamic_min, dynamic_max, high))
         vm.memory_static_min = low
         vm.memory_static_max = high
@@ -140,7 +140,7 @@ def set_memory_dynamic_range(ctx: Context, vm: Row, low: int, high: int) -> None
             more, free = low - vm.memory_dynamic_min, free_memory(ctx.db, host)
             if free - more < 0:
                 raise XapiError("HOST_NOT_ENOUGH_FREE_MEMORY", more // 1024, free // 1024)
-        static_min, _, _, static_max = limits_of(vm)
+        static_min, _unused, _unused, static_max = limits_of(vm)
         _assert_valid(ctx.db, vm, (static_min, low, high, static_max))
         vm.memory_target = vm.memory_dynamic_min = low
         vm.memory_dynamic_max = high

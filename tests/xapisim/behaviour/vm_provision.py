@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree
 
 from ..errors import XapiError, internal
 from ..registry import message, refresh

@@ -18,11 +18,13 @@ def test_sizes_are_read(text, size):
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "20XiB", "1.5", "0.3KiB", "20GiBs"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(ValueError, match="size|whole"):
+    with pytest.raises(ValueError, match=r"size|whole"):
         to_bytes(text)
 
 
-@pytest.mark.parametrize(("size", "text"), [(20 << 30, "20GiB"), (1536 << 20, "1536MiB"), (1, "1"), (0, "0"), (-1, "-1"), (1 << 40, "1TiB")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(20 << 30, "20GiB"), (1536 << 20, "1536MiB"), (1, "1"), (0, "0"), (-1, "-1"), (1 << 40, "1TiB")]
+)
 def test_sizes_are_shown_exactly(size, text):
     assert to_text(size) == text
     assert size < 0 or to_bytes(text) == size

@@ -15,11 +15,11 @@ from unit.xapisim.network.objects import VIF, Net
 
 def test_generated_addresses(net: Net) -> None:
     """As xapi_vif_helpers.ml derives them: the same seed and device give the same address."""
-    vm, other = (net.vm(other_config={"mac_seed": "seed"}) for _ in range(2))
+    vm, other = (net.vm(other_config={"mac_seed": "seed"}) for _unused in range(2))
     network = net.network()
     macs = [net.get("VIF", net.vif(each, network, MAC="", device="2"), "MAC") for each in (vm, other)]
     digest = b"seed"
-    for _ in range(5):
+    for _unused in range(5):
         digest = hashlib.md5(digest, usedforsecurity=False).digest()
     second = hashlib.md5(digest, usedforsecurity=False).digest()
     first = digest[0] & 0xFE | 2

@@ -172,12 +172,12 @@ def probe(sim: Any, host: str, kind: str, **config: str) -> list[str]:
 
 
 def test_the_probe_of_lvmoiscsi(sim: Any, hosts: list[str]) -> None:
-    code, _, text, xml = probe(sim, hosts[0], "lvmoiscsi", target="10.9.8.7")
+    code, _unused, text, xml = probe(sim, hosts[0], "lvmoiscsi", target="10.9.8.7")
     assert (code, text) == ("SR_BACKEND_FAILURE_96", "The request is missing or has an incorrect target IQN parameter")
     (target,) = ElementTree.fromstring(xml).iter("TGT")
     assert target.findtext("IPAddress") == "10.9.8.7"
     iqn = target.findtext("TargetIQN") or ""
-    code, _, _, xml = probe(sim, hosts[0], "lvmoiscsi", target="10.9.8.7", targetIQN=iqn)
+    code, _unused, _unused, xml = probe(sim, hosts[0], "lvmoiscsi", target="10.9.8.7", targetIQN=iqn)
     assert code == "SR_BACKEND_FAILURE_107"
     (lun,) = ElementTree.fromstring(xml).iter("LUN")
     config = {"target": "10.9.8.7", "targetIQN": iqn, "SCSIid": lun.findtext("SCSIid") or ""}
@@ -190,10 +190,10 @@ def test_the_probe_of_lvmoiscsi(sim: Any, hosts: list[str]) -> None:
 
 
 def test_other_probes(sim: Any, hosts: list[str]) -> None:
-    code, _, _, xml = probe(sim, hosts[0], "nfs", server="filer")
+    code, _unused, _unused, xml = probe(sim, hosts[0], "nfs", server="filer")
     assert code == "SR_BACKEND_FAILURE_101"
     assert [path.text for path in ElementTree.fromstring(xml).iter("Path")] == ["/export/a"]
-    code, _, _, xml = probe(sim, hosts[0], "lvmohba")
+    code, _unused, _unused, xml = probe(sim, hosts[0], "lvmohba")
     assert code == "SR_BACKEND_FAILURE_107"
     assert len(list(ElementTree.fromstring(xml).iter("BlockDevice"))) == 1
     assert probe(sim, hosts[0], "nonsense") == ["SR_UNKNOWN_DRIVER", "nonsense"]

@@ -35,7 +35,7 @@ def test_autodetect_skips_what_is_taken(sim: Any, vdi: str, make_vm: Any) -> Non
     vm = make_vm()
     for device in ("0", "xvdb", "3"):
         sim.call("VBD.create", vbd_record(vm, vdi, userdevice=device))
-    made = [sim.call("VBD.create", vbd_record(vm, vdi)) for _ in range(2)]
+    made = [sim.call("VBD.create", vbd_record(vm, vdi)) for _unused in range(2)]
     assert [sim.call("VBD.get_userdevice", ref) for ref in made] == ["2", "4"]
 
 
@@ -106,7 +106,7 @@ def test_unpluggable_false_and_missing_drivers(sim: Any, vdi: str, make_vm: Any)
 def test_a_disk_is_not_shared_by_accident(sim: Any, sr: Any, vdi: str, make_vm: Any) -> None:
     shared = sim.call("VDI.create", vdi_record(sr("nfs"), sharable=True))
     for disk, error in ((vdi, ["VDI_IN_USE", vdi]), (shared, None)):
-        one, two = (sim.call("VBD.create", vbd_record(make_vm(power_state="Running"), disk)) for _ in range(2))
+        one, two = (sim.call("VBD.create", vbd_record(make_vm(power_state="Running"), disk)) for _unused in range(2))
         sim.call("VBD.plug", one)
         if error:
             assert sim.refused("VBD.plug", two) == error

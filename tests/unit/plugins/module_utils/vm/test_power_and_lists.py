@@ -82,6 +82,13 @@ def test_items_are_laid_over_the_modules_options():
     assert (second["memory"], second["purge"], second["disks"][0]["sr"]) == ("2GiB", True, None)
 
 
+def test_an_items_source_replaces_the_modules():
+    params = {**dict.fromkeys(VM_SPEC), "template": "t", "vms": [{"name": "a"}, {"name": "b", "snapshot": "s"}]}
+    assert [(entry["template"], entry["snapshot"]) for entry in entries(params, VM_SPEC)] == [("t", None), (None, "s")]
+    with pytest.raises(ValueError, match="not from both"):
+        entries({**params, "snapshot": "s"}, VM_SPEC)
+
+
 @pytest.mark.parametrize(
     ("items", "match"),
     [

@@ -103,9 +103,8 @@ def test_both_wires_give_equal_records(server):
     assert by_json == by_xml
     vm = by_xml["VM"]["OpaqueRef:1"]
     assert vm == {**VM, "snapshot_time": datetime(2025, 11, 21, 1, 2, 3, tzinfo=timezone.utc), "ref": "OpaqueRef:1"}
-    assert type(vm["memory_static_max"]) is int
-    assert type(vm["is_a_template"]) is bool
-    assert type(vm["HVM_shadow_multiplier"]) is float
+    kinds = {field: vm[field].__class__ for field in ("memory_static_max", "is_a_template", "HVM_shadow_multiplier")}
+    assert kinds == {"memory_static_max": int, "is_a_template": bool, "HVM_shadow_multiplier": float}
     metrics = by_xml["VM_metrics"]["OpaqueRef:2"]
     assert metrics["VCPUs_CPU"] == {"0": 3}
     assert records.never(metrics["last_updated"])

@@ -200,7 +200,7 @@ def session(pool):
 
 @pytest.fixture
 def vm(session):
-    template = next(item for item in records.records(session, "VM").values() if item["is_default_template"])
+    template = [item for item in records.records(session, "VM").values() if item["is_default_template"]][0]  # noqa: RUF015
     ref = tasks.run(session, "VM.clone", template["ref"], "guest of a test", timeout=30)
     yield ref
     session.call("VM.destroy", ref)
