@@ -94,20 +94,20 @@ def nic_addresses(metrics: Record | None) -> dict[int, list[str]]:
     found: dict[int, set[str]] = {}
     for key, text in (metrics["networks"] if metrics else {}).items():
         match = _ADDRESS.fullmatch(key)
-        if match and usable(text):
+        if match:
             found.setdefault(int(match[1]), set()).add(text)
-    return {device: sorted(found[device], key=_rank) for device in sorted(found)}
+    usable = {device: _usable(found[device]) for device in sorted(found)}
+    return {device: addresses_ for device, addresses_ in usable.items() if addresses_}
 
 
-def usable(text: str) -> bool:
-    """Whether others can reach a guest by this address."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return not (address.is_link_local or address.is_loopback or address.is_unspecified)
-
-
-def _rank(text: str) -> tuple[int, int]:
-    address = ipaddress.ip_address(text)
-    return address.version, int(address)
+def _usable(texts: set[str]) -> list[str]:
+    """Those by which others can reach a guest, IPv4 first."""
+    ranked = []
+    for text in texts:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            continue
+        if not (address.is_link_local or address.is_loopback or address.is_unspecified):
+            ranked.append((address.version, int(address), text))
+    return [text for _version, _number, text in sorted(ranked)]

@@ -72,7 +72,7 @@ def _not_xapi(url: str, reply: str) -> XapiUnreachable:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """No garbage collection meanwhile: decoding makes many objects and no garbage (10,000 VMs: 0.3 s, not 0.5 s)."""
     enabled = gc.isenabled()
     gc.disable()
@@ -295,7 +295,7 @@ class Session:
         reply = self._post("/jsonrpc", json.dumps(request, default=str).encode(), "application/json")
         answer: Any = None
         if reply.status == 200:
-            with contextlib.suppress(ValueError), _undisturbed():
+            with contextlib.suppress(ValueError), undisturbed():
                 answer = json.loads(reply.body)
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
             # An old XAPI, or a proxy that lets /RPC2 through only.

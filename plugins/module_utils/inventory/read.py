@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory needs of a pool, in one call; and the next time only what has changed since.
+
+``event.from`` with an empty token returns every object, by JSON as fast as ``get_all_records`` of each class, and with
+it the token from which the next call returns the changes.
+"""
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.events import Batch, EventStream
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+
+Record = dict[str, Any]
+# By class and reference. None stands for an object that is there and of no interest: templates, snapshots, dom0.
+Objects = dict[str, dict[str, Record | None]]
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "pool": ("name_label", "master"),
+    "host": (
+        "uuid", "name_label", "name_description", "tags", "other_config", "address", "enabled", "metrics", "cpu_info",
+        "software_version",
+    ),
+    "host_metrics": ("live", "memory_total"),
+    "VM": (
+        "uuid", "name_label", "name_description", "tags", "other_config", "power_state", "resident_on", "guest_metrics",
+        "memory_dynamic_max", "VCPUs_at_startup",
+    ),
+    "VM_guest_metrics": ("networks", "os_version", "PV_drivers_detected"),
+    "VIF": ("VM", "network", "device", "MAC"),
+    "network": ("uuid", "name_label"),
+}
+_KINDS = ("is_a_template", "is_a_snapshot", "is_control_domain")
+_READ = {**FIELDS, "VM": (*FIELDS["VM"], *_KINDS)}
+
+
+class State(NamedTuple):
+    """A pool as it was when XAPI gave out ``token``."""
+
+    token: str
+    objects: Objects
+
+    def coordinator(self) -> str:
+        """Reference of the coordinator's host record."""
+        return next((str(pool["master"]) for pool in self.objects["pool"].values() if pool), "")
+
+    def dump(self) -> str:
+        """As text, for a cache. Text, because cache plugins take long to write nested data."""
+        return json.dumps(self, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, text: str) -> State | None:
+        """What ``dump`` made; None if this is something else."""
+        try:
+            token, objects = json.loads(text)
+        except (TypeError, ValueError):
+            return None
+        return cls(token, objects) if isinstance(objects, dict) and set(objects) == set(FIELDS) else None
+
+
+def read(session: Session, known: State | None = None) -> State:
+    """The pool as it is: by its changes since ``known``, where those can be trusted, else from scratch.
+
+    One call, two when the changes cannot be trusted: XAPI no longer understands the token, the coordinator is another
+    one or was restarted (it then forgets what was deleted), its database is older than the token (it was restored), or
+    the number of objects is not what it should be.
+    """
+    if known:
+        try:
+            now = merge(known, EventStream(session, FIELDS, known.token, _READ).poll(0))
+        except XapiError as error:
+            if not error.code.startswith("EVENT"):
+                raise
+        else:
+            if now:
+                return now
+    start = State("", {cls: {} for cls in FIELDS})
+    batch = EventStream(session, FIELDS, fields=_READ).poll(0)
+    return State(batch.token, _apply(start.objects, batch))
+
+
+def merge(known: State, batch: Batch) -> State | None:
+    """``known`` after a batch of changes; None if the batch does not follow from it."""
+    now = State(batch.token, _apply({cls: dict(objects) for cls, objects in known.objects.items()}, batch))
+    # Tokens are numbers of a fixed width: generations of the database and of messages.
+    follows = batch.token >= known.token and _incarnation(now) == _incarnation(known)
+    complete = all(len(objects) == batch.counts.get(cls, 0) for cls, objects in now.objects.items())
+    return now if follows and complete else None
+
+
+def _apply(objects: Objects, batch: Batch) -> Objects:
+    for event in batch.events:
+        if event.record is None:
+            objects[event.cls].pop(event.ref, None)
+        elif event.cls == "VM" and kind(event.record) != GUEST:
+            objects[event.cls][event.ref] = None
+        else:
+            objects[event.cls][event.ref] = {field: event.record[field] for field in FIELDS[event.cls] if field in event.record}
+    return objects
+
+
+def _incarnation(state: State) -> tuple[str, str]:
+    """Which coordinator it is, and when its xapi was started."""
+    host = state.objects["host"].get(state.coordinator()) or {}
+    return state.coordinator(), host.get("other_config", {}).get("agent_start_time", "")

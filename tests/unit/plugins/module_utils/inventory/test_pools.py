@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several pools: how to reach them, what was kept of them, and what happens when one does not answer."""
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory import pools
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import read
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
+
+DEFAULTS = {"hostname": None, "username": "root", "password": None, "validate_certs": True, "ca_path": None, "timeout": 60}
+
+
+def connect(given, many=()):
+    return pools.connections({**DEFAULTS, **given}, many, "/folder", lambda text: text.replace("{{ x }}", "secret"))
+
+
+def test_what_a_pool_omits_is_taken_from_the_top():
+    assert connect({"hostname": "ignored", "password": "{{ x }}", "ca_path": "ca.pem"}, [
+        {"hostname": "a"}, {"hostname": "b", "password": "p", "validate_certs": "no", "ca_path": "/ca.pem", "timeout": "5"},
+    ]) == [
+        {**DEFAULTS, "hostname": "a", "password": "secret", "ca_path": "/folder/ca.pem"},
+        {"hostname": "b", "username": "root", "password": "p", "validate_certs": False, "ca_path": "/ca.pem", "timeout": 5},
+    ]
+    assert connect({"hostname": "a", "password": "p"}) == [{**DEFAULTS, "hostname": "a", "password": "p"}]
+
+
+@pytest.mark.parametrize(("given", "many", "says"), [
+    ({}, [], "which hostname, .*XENSERVER_HOST"),
+    ({"hostname": "a"}, [], "which password of a, .*XENSERVER_PASSWORD"),
+    ({"hostname": "a", "password": "p"}, [{"username": "me"}], "which hostname"),
+    ({"password": "p"}, [{"hostname": "a", "host": "b"}], "no option host"),
+])
+def test_what_is_missing(given, many, says):
+    with pytest.raises(ValueError, match=says):
+        connect(given, many)
+
+
+@pytest.fixture
+def asked(pool, monkeypatch):
+    """Pools a and b are the fake one, pool c does not answer: the names of those that were asked."""
+    names: list[str] = []
+
+    class Login:
+        def __init__(self, hostname, username, password, **options):
+            names.append(hostname)
+            self.hostname = hostname
+
+        def __enter__(self):
+            if self.hostname == "c":
+                raise XapiUnreachable("UNREACHABLE", "c does not answer")
+            return pool
+
+        def __exit__(self, *exc):
+            pass
+
+    monkeypatch.setattr(pools, "Session", Login)
+    return names
+
+
+def wanted(*names):
+    return [{**DEFAULTS, "hostname": name, "password": "p"} for name in names]
+
+
+def test_what_is_kept_is_used_while_it_is_fresh(pool, asked):
+    first = pools.look(wanted("a", "b"), {}, 60)
+    assert sorted(asked) == ["a", "b"]
+    assert first.kept is not None
+    assert set(first.kept) == {"root@a", "root@b"}
+    asked.clear()
+    again = pools.look(wanted("a", "b"), first.kept, 60)
+    assert (again.states, again.kept, asked) == (first.states, None, [])
+    assert pools.look(wanted("a"), first.kept, 0).kept is None  # 0: for ever
+    assert asked == []
+
+
+@pytest.mark.parametrize("max_age", [60, None])
+def test_what_is_old_is_brought_up_to_date(pool, asked, max_age):
+    kept = pools.look(wanted("a"), {}, 60).kept
+    if max_age:
+        kept["root@a"]["read"] = time.time() - max_age
+    pool.add_vm(10, "new")
+    pool.calls.clear()
+    found = pools.look(wanted("a"), kept, max_age)
+    assert pool.calls == [pools.State.load(kept["root@a"]["state"]).token]
+    assert found.states["root@a"] == read(pool)
+    assert pools.State.load(found.kept["root@a"]["state"]) == found.states["root@a"]
+
+
+def test_a_clock_that_went_back_makes_nothing_fresh(pool, asked):
+    kept = {"root@a": {"read": time.time() + 3600, "state": read(pool).dump()}}
+    pools.look(wanted("a"), kept, 60)
+    assert asked == ["a"]
+
+
+def test_a_broken_pool_leaves_the_others_and_what_was_kept_of_it(pool, asked):
+    old = {"root@c": {"read": 1.0, "state": read(pool).dump()}}
+    found = pools.look(wanted("a", "c"), old, 60)
+    assert list(found.states) == ["root@a"]
+    assert str(found.errors["c"]) == "c does not answer"
+    assert found.kept["root@c"] == old["root@c"]
+
+
+def test_pools_are_read_at_the_same_time(pool, monkeypatch):
+    both = threading.Barrier(2, timeout=10)
+
+    class Login:
+        def __init__(self, hostname, username, password, **options):
+            pass
+
+        def __enter__(self):
+            both.wait()  # until the other one is here, too
+            return pool
+
+        def __exit__(self, *exc):
+            pass
+
+    monkeypatch.setattr(pools, "Session", Login)
+    assert len(pools.look(wanted("a", "b"), {}, None).states) == 2
