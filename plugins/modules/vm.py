@@ -312,8 +312,7 @@ def converge(module: XapiModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    rules = {**LIST_RULES, "mutually_exclusive": [*LIST_RULES["mutually_exclusive"], ("template", "snapshot")]}
-    XapiModule({**VM_SPEC, **LIST_SPEC}, waits=True, **rules).perform(converge)
+    XapiModule({**VM_SPEC, **LIST_SPEC}, waits=True, **LIST_RULES).perform(converge)
 
 
 if __name__ == "__main__":

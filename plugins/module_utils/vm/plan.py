@@ -146,11 +146,13 @@ def plan_absent(guest: Guest) -> ChangeSet:
         changes.step(f"power off {guest.title}", lambda: void(guest.run("VM.hard_shutdown", guest.ref)))
     snapshots = [item for item in guest.world.vms.values() if item["snapshot_of"] == guest.ref] if guest.params["delete_disks"] else []
     vdis = own_vdis(guest, [guest.ref, *(item["ref"] for item in snapshots)]) if guest.params["delete_disks"] else []
-    suspended = [item["suspend_VDI"] for item in snapshots if item["power_state"] == "Suspended"]
+    for snapshot in snapshots:
+        if snapshot["power_state"] == "Suspended":  # its disks count as attached, and its memory goes with this
+            changes.step(f"drop the memory of snapshot {snapshot['name_label']} of {guest.title}",
+                         lambda ref=snapshot["ref"]: void(guest.run("VM.hard_shutdown", ref)))
     # Disks first: should one fail, the rest can still be found by the guest's name.
-    for vdi in [*vdis, *suspended]:
-        name = guest.world.vdis.get(vdi, {}).get("name_label", "with its memory")
-        changes.step(f"destroy disk {name} of {guest.title}", lambda ref=vdi: void(guest.run("VDI.destroy", ref)))
+    for vdi in vdis:
+        changes.step(f"destroy disk {guest.world.vdis[vdi]['name_label']} of {guest.title}", lambda ref=vdi: void(guest.run("VDI.destroy", ref)))
     for snapshot in snapshots:
         changes.step(f"remove snapshot {snapshot['name_label']} of {guest.title}",
                      lambda ref=snapshot["ref"]: void(guest.call("VM.destroy", ref)))

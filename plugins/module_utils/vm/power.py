@@ -80,7 +80,7 @@ def _hosts(session: Session, vms: Records, names: set[str]) -> Records:
 def power_view(vm: Record, world: World) -> dict[str, Any]:
     """Name, uuid, state and, while the guest is on one, host."""
     view = {"name": vm["name_label"], "uuid": vm["uuid"], "state": STATES[vm["power_state"]]}
-    host = world.name("host", vm["resident_on"])
+    host = world.name("host", vm["resident_on"]) if vm["power_state"] in ("Running", "Paused") else None
     return view | ({"host": host} if host else {})
 
 

@@ -106,8 +106,9 @@ def plan_removal(module: XapiModule, changes: ChangeSet, snapshot: Record) -> No
     disks = {vbd["VDI"] for vbd in world.vbds.values() if vbd["type"] == "Disk"} - {NULL}
     # A VDI that is no snapshot is a disk in use elsewhere: XAPI leaves those alone that it could not take one of.
     mine = sorted(ref for ref, vdi in select(module.xapi, "VDI", refs=disks).items() if vdi["is_a_snapshot"])
-    if snapshot["suspend_VDI"] != NULL:
-        mine.append(snapshot["suspend_VDI"])
+    if snapshot["power_state"] == "Suspended":
+        # Its disks count as attached, and its memory goes with this.
+        changes.step(f"drop the memory of {changes.title}", lambda: void(module.run("VM.hard_shutdown", snapshot["ref"])))
     for vdi in mine:
         changes.step(f"destroy a disk of {changes.title}", lambda ref=vdi: void(module.run("VDI.destroy", ref)))
     changes.delete(lambda: module.xapi.call("VM.destroy", snapshot["ref"]))

@@ -70,13 +70,25 @@ LIST_SPEC: Spec = {
 LIST_RULES: dict[str, Any] = {"required_one_of": [("name", "vms")], "mutually_exclusive": [("name", "vms")]}
 
 
+SOURCES = frozenset({"template", "snapshot"})
+
+
+def check_source(options: Mapping[str, Any], where: str) -> None:
+    """Raise ValueError for a guest that is to be made from two things."""
+    if all(options.get(option) for option in SOURCES):
+        raise ValueError(f"{where}a guest is made from a template or from a snapshot, not from both.")
+
+
 def entries(params: Mapping[str, Any], spec: Spec) -> list[dict[str, Any]]:
     """The options of each guest: those of the module, or of each item of `vms` laid over them.
 
     Raises ValueError for an item that is wrong, and for two of the same name.
     """
     shared = {option: params[option] for option in spec}
+    check_source(shared, "")
     if params["vms"] is None:
+        if not params["name"]:
+            raise ValueError("Say which guest: name, or vms for several.")
         return [shared]
     # An option that an item leaves out comes from the module, which knows the default.
     bare = {option: {key: value for key, value in rule.items() if key != "default"} for option, rule in spec.items()}
@@ -88,7 +100,9 @@ def entries(params: Mapping[str, Any], spec: Spec) -> list[dict[str, Any]]:
         if checked.error_messages:
             raise ValueError(f"vms[{number}] ({item.get('name', 'without name')}): {'; '.join(checked.error_messages)}")
         own = {option: value for option, value in checked.validated_parameters.items() if value is not None}
-        found.append({**shared, **own})
+        check_source(own, f"vms[{number}] ({item['name']}): ")
+        common = shared if not SOURCES & own.keys() else {**shared, **dict.fromkeys(SOURCES)}
+        found.append({**common, **own})
     names = [entry["name"] for entry in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
