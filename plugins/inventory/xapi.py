@@ -178,7 +178,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """The pools as the cache or XAPI has them."""
         wanted = connections(
             {key: self.get_option(key) for key in CONNECTION}, self.get_option("pools"),
-            os.path.dirname(os.path.abspath(path)), lambda text: str(self.templar.template(text)),
+            os.path.dirname(os.path.abspath(path)), lambda text: str.__str__(str(self.templar.template(text))),
         )
         max_age = self.get_option("cache_timeout") if cache else None
         found = look(wanted, self._load_cache(path), max_age)

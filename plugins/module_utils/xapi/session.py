@@ -56,7 +56,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, int):
         return value if -_INT32 <= value < _INT32 else str(value)
     if isinstance(value, str):
-        return value
+        return str.__str__(value)  # a plain one: subclasses, of which Ansible has many, are not marshalled
     if isinstance(value, datetime):
         moment = value.astimezone(timezone.utc) if value.tzinfo else value
         return xmlrpc.client.DateTime(moment.strftime("%Y%m%dT%H:%M:%SZ"))
