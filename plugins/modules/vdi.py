@@ -40,8 +40,8 @@ options:
     type: str
   size:
     description:
-      - Size, as in V(20GiB), V(512MiB) or a number of bytes. Needed for a new VDI. The SR's driver may round it up by
-        a few MiB, which is no difference.
+      - Size, as in V(20GiB), V(512MiB) or a number of bytes. Needed for a new VDI. It is rounded up to
+        2 MiB; the SR's driver may round it up to 4 MiB, which is no difference.
       - A larger one makes the VDI grow, while a guest runs from it only if the SR can do that.
     type: str
   type:

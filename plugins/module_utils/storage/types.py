@@ -102,10 +102,11 @@ def check_config(sr_type: str, config: Mapping[str, str], secrets: Mapping[str, 
 
 
 def _unknown(option: str, sr_type: str, key: str, keys: list[str]) -> str:
-    close = get_close_matches(key, keys, 1, 0.6) or [known for known in keys if known.lower() == key.lower()]
+    by_lower = {known.lower(): known for known in keys}
+    close = get_close_matches(key.lower(), by_lower, 1)
     text = f"An SR of type {sr_type} has no {key} in {option}"
     if close:
-        return f"{text}. Did you mean {close[0]}?"
+        return f"{text}. Did you mean {by_lower[close[0]]}?"
     return f"{text}; it takes {', '.join(keys)}." if keys else f"{text}; it takes none."
 
 

@@ -21,7 +21,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import kind, s
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record, records
 
-# Drivers round sizes up: VHD to 2 MiB, LVM to its extents of 4 MiB. A VDI that is larger by less is as wanted.
+# Drivers round sizes up to blocks of 2 MiB (VHD), so that this is what is asked for. Some round further (LVM: 4 MiB): a VDI
+# that is larger by less than that is as wanted.
+BLOCK = 2 << 20
 ROUNDING = 4 << 20
 
 
@@ -55,6 +57,7 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     params, run = module.params, module.run
     if not size:
         raise ValueError(f"{title} does not exist; give its size, so that it can be created.")
+    size = rounded(size)
     sr = disk.sr = disk.sr or _default_sr(module, title)
     if sr["type"] in FOREIGN or sr["content_type"] == "iso":
         raise ValueError(f"{title}: no VDI can be created on SR {sr['name_label']}, which is of type {sr['type']}.")
@@ -83,6 +86,11 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     if disk.guest:
         plan_attach(module, changes, disk, made)
     return changes
+
+
+def rounded(size: int) -> int:
+    """A number of bytes, rounded up to whole blocks."""
+    return -(-size // BLOCK) * BLOCK
 
 
 def _default_sr(module: XapiModule, title: str) -> Record:
@@ -121,6 +129,7 @@ def _resize(module: XapiModule, changes: ChangeSet, disk: Disk, size: int) -> No
             "Stop the guest or unplug the disk first."
         )
     method = "VDI.resize_online" if online else "VDI.resize"
+    size = rounded(size)
 
     def grow() -> dict[str, Any]:
         module.run(method, vdi["ref"], size)
