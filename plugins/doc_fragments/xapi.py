@@ -58,7 +58,7 @@ options:
   wait:
     description:
       - Wait for the last long operation to end.
-      - If V(false), it is started and its XAPI task is returned in RV(task); operations that others depend on
+      - If V(false), it is started and its XAPI task is returned in RV(ignore:task); operations that others depend on
         are always awaited.
     type: bool
     default: true

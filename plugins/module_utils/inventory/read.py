@@ -18,7 +18,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Se
 
 Record = dict[str, Any]
 # By class and reference. None stands for an object that is there and of no interest: templates, snapshots, dom0.
-Objects = dict[str, dict[str, Record | None]]
+Objects = dict[str, dict[str, "Record | None"]]
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "pool": ("name_label", "master"),

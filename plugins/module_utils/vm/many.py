@@ -15,7 +15,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import name_refs
 
-PlanOne = Callable[[Mapping[str, Any]], tuple[ChangeSet, Guest | None]]
+PlanOne = Callable[[Mapping[str, Any]], tuple[ChangeSet, "Guest | None"]]
 
 
 @dataclass
