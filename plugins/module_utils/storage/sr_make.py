@@ -48,7 +48,7 @@ def make(
     places = Attachments(module, title, sr, (), hosts)
     if params["uuid"]:
         _introduce(module, changes, sr, view)
-        places.attach(changes, hosts if shared else [chosen["ref"]], {**config, **secrets})
+        places.attach(changes, [chosen["ref"]] if chosen else hosts, {**config, **secrets})
     else:
         _create(module, changes, places, view, chosen, {**config, **secrets})
     call = module.xapi.call

@@ -47,7 +47,7 @@ def read_disk(session: Session, params: Mapping[str, Any]) -> Disk:
     sr = find(session, "SR", params["sr"]) if params["sr"] else None
     vdi = _find_vdi(session, params, sr)
     vms = select(session, "VM", names=[params["vm"]]) if params["vm"] else {}
-    guest = pick(vms, "VM", params["vm"], what="guest", among=[GUEST]) if params["vm"] else None
+    guest = pick(vms, GUEST, params["vm"], among=[GUEST]) if params["vm"] else None
     disk = Disk(vdi, sr, guest)
     if guest or (vdi and vdi["VBDs"]):
         links = {"VDI": [vdi["ref"]]} if vdi else {}

@@ -22,13 +22,13 @@ def check_guest(guest: Record, title: str) -> None:
         )
 
 
-def plan_attach(module: XapiModule, changes: ChangeSet, disk: Disk, vdi: dict[str, str]) -> None:
+def plan_attach(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Record, vdi: dict[str, str]) -> None:
     """Plan that the wanted guest has the VDI, whose reference is in `vdi` when the steps run."""
-    own = [vbd for vbd in disk.own() if vbd["VM"] == disk.guest["ref"]]
+    own = [vbd for vbd in disk.own() if vbd["VM"] == guest["ref"]]
     if own:
-        _converge(module, changes, disk, own[0])
+        _converge(module, changes, disk, guest, own[0])
         return
-    params, guest, call, run = module.params, disk.guest, module.xapi.call, module.run
+    params, call, run = module.params, module.xapi.call, module.run
     check_guest(guest, changes.title)
     if disk.sr and disk.sr["content_type"] == "iso":
         raise ValueError(f"{changes.title} is a disc; insert it with option cdrom of module vm.")
@@ -36,7 +36,7 @@ def plan_attach(module: XapiModule, changes: ChangeSet, disk: Disk, vdi: dict[st
     if mode == "rw" and changes.after["read_only"]:
         raise ValueError(f"{changes.title} is read-only; attach it with mode ro.")
     _refuse_second_writer(changes, disk, mode)
-    device = _position(changes, disk, params["device"])
+    device = _position(changes, disk, guest, params["device"])
     bootable = bool(params["bootable"])
     running = guest["power_state"] == "Running"
     where = f"{changes.title} to guest {guest['name_label']}"
@@ -73,19 +73,19 @@ def _refuse_second_writer(changes: ChangeSet, disk: Disk, mode: str) -> None:
         )
 
 
-def _position(changes: ChangeSet, disk: Disk, wanted: int | None) -> int:
+def _position(changes: ChangeSet, disk: Disk, guest: Record, wanted: int | None) -> int:
     taken = {device_number(vbd) for vbd in disk.of_guest()}
     if wanted is None:
         return next(number for number in count() if number not in taken | {CD_DEVICE})
     if not 0 <= wanted <= MAX_DEVICE:
         raise ValueError(f"device {wanted} is out of range; positions go from 0 to {MAX_DEVICE}.")
     if wanted in taken:
-        raise ValueError(f"{changes.title}: guest {disk.guest['name_label']} has something else at device {wanted}.")
+        raise ValueError(f"{changes.title}: guest {guest['name_label']} has something else at device {wanted}.")
     return wanted
 
 
-def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, vbd: Record) -> None:
-    params, guest, call = module.params, disk.guest, module.xapi.call
+def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Record, vbd: Record) -> None:
+    params, call = module.params, module.xapi.call
     device, halted = device_number(vbd), guest["power_state"] == "Halted"
     where = f"{changes.title} on guest {guest['name_label']}"
     after: dict[str, Any] = dict(vbd)

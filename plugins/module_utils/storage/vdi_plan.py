@@ -49,7 +49,7 @@ def plan_vdi(module: XapiModule) -> ChangeSet:
     if state == "detached":
         plan_detach(module, changes, disk)
     elif disk.guest:
-        plan_attach(module, changes, disk, {"ref": disk.vdi["ref"]})
+        plan_attach(module, changes, disk, disk.guest, {"ref": disk.vdi["ref"]})
     return changes
 
 
@@ -84,7 +84,7 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     changes = ChangeSet(title)
     changes.create(view, create, undo=lambda: run("VDI.destroy", made["ref"]), leaves=f"{title} on SR {sr['name_label']}")
     if disk.guest:
-        plan_attach(module, changes, disk, made)
+        plan_attach(module, changes, disk, disk.guest, made)
     return changes
 
 

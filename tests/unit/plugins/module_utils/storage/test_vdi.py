@@ -60,7 +60,7 @@ def change(of):
 
 def attach(of, **params):
     module, planned = Module(**params), change(of)
-    plan_attach(module, planned, of, {"ref": "vdi"})
+    plan_attach(module, planned, of, of.guest, {"ref": "vdi"})
     planned.apply()
     return module, planned
 
