@@ -52,7 +52,7 @@ def find_source(params: Mapping[str, Any], world: World) -> Record:
     """The template or snapshot that a new guest is made from."""
     for option, among in (("template", (TEMPLATE,)), ("snapshot", (SNAPSHOT,))):
         if params[option]:
-            return pick(world.vms, "VM", params[option], what=option, among=among)
+            return pick(world.vms, option, params[option], among=among)
     raise NotFound(GUEST, params["name"], "To make it, say from which template or snapshot.")
 
 

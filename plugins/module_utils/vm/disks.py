@@ -119,10 +119,11 @@ def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: 
         method = "VDI.resize_online" if online else "VDI.resize"
         item["size"] = to_text(disk.size)
         changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), disk.size)))
-    if disk.mode not in (None, item["mode"]):
+    mode = disk.mode
+    if mode and mode != item["mode"]:
         guest.need_stop("disks (mode)")
-        item["mode"] = disk.mode
-        changes.step(f"set mode of {what}", lambda: void(guest.call("VBD.set_mode", _vbd(guest, disk.device), disk.mode.upper())))
+        item["mode"] = mode
+        changes.step(f"set mode of {what}", lambda: void(guest.call("VBD.set_mode", _vbd(guest, disk.device), mode.upper())))
     if disk.bootable not in (None, item["bootable"]):
         item["bootable"] = disk.bootable
         changes.step(
@@ -152,13 +153,14 @@ def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
         view = {"device": disk.device, "name": vdi["name_label"], "size": to_text(vdi["virtual_size"]), "sr": sr_name,
                 "vdi": vdi["uuid"], "mode": mode, "bootable": bootable}
     else:
-        if not disk.size:
+        size = disk.size
+        if not size:
             raise ValueError(f"{what} is not there; give the size of the disk to make, or the vdi to attach.")
         sr = disk.sr or guest.default_sr()
-        view = {"device": disk.device, "name": disk.name or default_name(guest, disk.device), "size": to_text(disk.size),
+        view = {"device": disk.device, "name": disk.name or default_name(guest, disk.device), "size": to_text(size),
                 "sr": sr["name_label"], "mode": mode, "bootable": bootable}
         changes.step(
-            f"create {what}", lambda: made.update(VDI=guest.run("VDI.create", new_vdi(view["name"], sr["ref"], disk.size))),
+            f"create {what}", lambda: made.update(VDI=guest.run("VDI.create", new_vdi(view["name"], sr["ref"], size))),
             undo=lambda: guest.run("VDI.destroy", made["VDI"]), leaves=f"VDI {view['name']} on SR {sr['name_label']}",
         )
 
@@ -235,9 +237,10 @@ def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
     drive = next((vbd for vbd in drives if vbd["type"] == "CD"), None)
     inside = None if not drive or drive["empty"] else drive["VDI"]
     if disc is None:
-        if inside:
+        if drive and inside:
+            number = device_number(drive)
             changes.after["cdrom"] = ""
-            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, device_number(drive)))))
+            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, number))))
         return
     if inside == disc["ref"]:
         return
@@ -265,7 +268,7 @@ def find_iso(guest: Guest, name: str) -> Record:
     named = {ref: vdi for ref, vdi in world.vdis.items() if name in (vdi["uuid"], vdi["name_label"])}
     isos = {ref: vdi for ref, vdi in named.items() if world.srs.get(vdi["SR"], {}).get("content_type") == "iso"}
     try:
-        return pick(isos, "VDI", name, what="ISO image")
+        return pick(isos, "ISO image", name)
     except NotFound as error:
         if named:
             raise ValueError(f"{guest.title}: VDI {name} is not in an ISO SR, so it is no disc.") from error

@@ -27,8 +27,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     Records,
     World,
     kind,
-    pick,
     read_world,
+    seek,
     select,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import vm_view
@@ -82,7 +82,7 @@ def mentioned(entries: Iterable[Entry], vms: Records, present: set[str]) -> Ment
 
 def plan_vm(entry: Entry, lanes: Lanes, world: World) -> tuple[ChangeSet, Guest | None]:
     """The change set of one entry, and the guest that it is about (None where there is none and shall be none)."""
-    record = pick(world.vms, GUEST, entry["name"], required=False, among=(GUEST,))
+    record = seek(world.vms, GUEST, entry["name"], among=(GUEST,))
     if entry["state"] == "absent":
         if record is None:
             return ChangeSet(f"guest {entry['name']}"), None
@@ -152,7 +152,8 @@ def plan_absent(guest: Guest) -> ChangeSet:
                          lambda ref=snapshot["ref"]: void(guest.run("VM.hard_shutdown", ref)))
     # Disks first: should one fail, the rest can still be found by the guest's name.
     for vdi in vdis:
-        changes.step(f"destroy disk {guest.world.vdis[vdi]['name_label']} of {guest.title}", lambda ref=vdi: void(guest.run("VDI.destroy", ref)))
+        name = guest.world.vdis[vdi]["name_label"]
+        changes.step(f"destroy disk {name} of {guest.title}", lambda ref=vdi: void(guest.run("VDI.destroy", ref)))
     for snapshot in snapshots:
         changes.step(f"remove snapshot {snapshot['name_label']} of {guest.title}",
                      lambda ref=snapshot["ref"]: void(guest.call("VM.destroy", ref)))

@@ -185,12 +185,13 @@ def await_addresses(module: XapiModule, jobs: Sequence[Job]) -> None:
     began = time.monotonic()
     waiting = {job.guest.ref: job for job in jobs
                if job.guest and job.guest.params["wait_for_ip"] and job.changes.after.get("state") == "running"}
+    guests = {ref: job.guest for ref, job in waiting.items() if job.guest}
     pause = 0.5
     while waiting:
         vms = select(module.xapi, "VM", refs=waiting)
         reports = select(module.xapi, "VM_guest_metrics", refs={vm["guest_metrics"] for vm in vms.values()})
         for ref, job in list(waiting.items()):
-            guest = job.guest
+            guest = guests[ref]
             report = reports.get(vms[ref]["guest_metrics"]) if ref in vms else None
             found = addresses(report) if fresh_report(guest, report) else []
             limit = guest.params["ip_timeout"]

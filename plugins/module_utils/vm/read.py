@@ -51,24 +51,26 @@ def kind(vm: Mapping[str, Any]) -> str:
     return TEMPLATE if vm["is_a_template"] else GUEST
 
 
-def pick(
-    found: Records, cls: str, name: str, *, what: str = "", required: bool = True, among: Iterable[str] | None = None
-) -> Record | None:
-    """The record that a name or uuid means; uuid wins. `among`: kinds of VM that may answer.
+def seek(found: Records, cls: str, name: str, *, among: Iterable[str] | None = None) -> Record | None:
+    """The record that a name or uuid means, None where there is none; uuid wins. `among`: kinds of VM that may answer.
 
-    Raises NotFound (unless not `required`) and Ambiguous, which lists the candidates.
+    `cls` is what it is called in Ambiguous, which lists the candidates.
     """
-    named = [item for item in found.values() if name in (item["uuid"], item["name_label"])]
-    fitting = [item for item in named if among is None or kind(item) in among]
+    fitting = [item for item in found.values()
+               if name in (item["uuid"], item["name_label"]) and (among is None or kind(item) in among)]
     fitting = [item for item in fitting if item["uuid"] == name] or fitting
     if len(fitting) > 1:
-        raise Ambiguous(what or cls, name, sorted(fitting, key=lambda item: str(item["uuid"])))
-    if fitting:
-        return fitting[0]
-    if required:
-        others = sorted({kind(item) for item in named}) if among is not None else []
-        raise NotFound(what or cls, name, f"'{name}' is a {others[0]}." if others else "")
-    return None
+        raise Ambiguous(cls, name, sorted(fitting, key=lambda item: str(item["uuid"])))
+    return fitting[0] if fitting else None
+
+
+def pick(found: Records, cls: str, name: str, *, among: Iterable[str] | None = None) -> Record:
+    """Like `seek`, but NotFound where there is none."""
+    item = seek(found, cls, name, among=among)
+    if item is None:
+        others = sorted({kind(other) for other in found.values() if among and name in (other["uuid"], other["name_label"])})
+        raise NotFound(cls, name, f"'{name}' is a {others[0]}." if others else "")
+    return item
 
 
 @dataclass

@@ -17,6 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     World,
     device_number,
     pick,
+    seek,
     select,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
@@ -39,12 +40,14 @@ def plan_snapshot(module: XapiModule) -> ChangeSet:
     """The change set of module vm_snapshot: two or three calls to look."""
     params = module.params
     vms = select(module.xapi, "VM", names={params["name"], params["vm"]} - {None})
-    guest = pick(vms, GUEST, params["vm"], among=(GUEST,)) if params["vm"] else None
+    # A guest that is not there has no snapshot either.
+    look = seek if params["state"] == "absent" else pick
+    guest = look(vms, GUEST, params["vm"], among=(GUEST,)) if params["vm"] else None
     snapshot = find_snapshot(vms, params["name"], guest)
     if snapshot and not guest:
         guest = select(module.xapi, "VM", refs=[snapshot["snapshot_of"]]).get(snapshot["snapshot_of"])
     title = f"snapshot {params['name']}" + (f" of guest {guest['name_label']}" if guest else "")
-    changes = ChangeSet(title, snapshot_view(snapshot, guest and guest["name_label"]) if snapshot else {})
+    changes = ChangeSet(title, snapshot_view(snapshot, guest["name_label"] if guest else None) if snapshot else {})
     if params["state"] == "absent":
         if snapshot:
             plan_removal(module, changes, snapshot)
@@ -64,7 +67,7 @@ def plan_snapshot(module: XapiModule) -> ChangeSet:
 def find_snapshot(vms: Records, name: str, guest: Record | None) -> Record | None:
     """The snapshot of a guest by name or uuid; without a guest, by uuid only. Raises Ambiguous."""
     mine = {ref: item for ref, item in vms.items() if (item["snapshot_of"] == guest["ref"] if guest else item["uuid"] == name)}
-    return pick(mine, "snapshot", name, required=False, among=(SNAPSHOT,))
+    return seek(mine, "snapshot", name, among=(SNAPSHOT,))
 
 
 def plan_taking(module: XapiModule, changes: ChangeSet, guest: Record) -> None:
