@@ -33,10 +33,6 @@ class Disk:
         ref = self.vdi["ref"] if self.vdi else None
         return sorted((vbd for vbd in self.vbds.values() if vbd["VDI"] == ref), key=lambda vbd: str(vbd["uuid"]))
 
-    def of_guest(self) -> list[Record]:
-        """The VBDs of the wanted VM."""
-        return [vbd for vbd in self.vbds.values() if self.guest and vbd["VM"] == self.guest["ref"]]
-
     def name(self, vbd: Record) -> str:
         """The name of a VBD's VM."""
         return self.vms[vbd["VM"]]["name_label"] if vbd["VM"] in self.vms else "?"

@@ -74,7 +74,7 @@ def _refuse_second_writer(changes: ChangeSet, disk: Disk, mode: str) -> None:
 
 
 def _position(changes: ChangeSet, disk: Disk, guest: Record, wanted: int | None) -> int:
-    taken = {device_number(vbd) for vbd in disk.of_guest()}
+    taken = {device_number(vbd) for vbd in disk.vbds.values() if vbd["VM"] == guest["ref"]}
     if wanted is None:
         return next(number for number in count() if number not in taken | {CD_DEVICE})
     if not 0 <= wanted <= MAX_DEVICE:
