@@ -126,7 +126,6 @@ cache_timeout: 600
 """
 
 import os
-from functools import cache as remember
 from typing import Any
 
 from ansible.errors import AnsibleParserError
@@ -181,12 +180,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             os.path.dirname(os.path.abspath(path)), lambda text: str.__str__(str(self.templar.template(text))),
         )
         max_age = self.get_option("cache_timeout") if cache else None
-        found = look(wanted, self._load_cache(path), max_age)
+        kept = self._load_cache(path)
+        found = look(wanted, kept, max_age)
         fatal = self.get_option("broken_pools") == "fail" or not found.states
         for hostname, error in found.errors.items():
             self._complain(hostname, error, fatal=fatal)
-        if found.kept and self.get_option("cache"):
-            self._cache[self.get_cache_key(path)] = {"format": FORMAT, "pools": found.kept}
+        if found.new and self.get_option("cache"):
+            self._cache[self.get_cache_key(path)] = {"format": FORMAT, "pools": found.keep(kept)}
         return list(found.states.values())
 
     def _complain(self, hostname: str, error: XapiError, *, fatal: bool) -> None:
@@ -222,8 +222,31 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if self.get_option("strict"):
                 raise AnsibleParserError(f"{message}. Option hostnames can tell them apart.")
             self.display.warning(f"{message}. Their names get a suffix.")
+        wanted, prefix = self.get_option("default_groups"), self.get_option("group_prefix")
+        members: dict[str, list[str]] = {}
         for name, facts in sorted(zip(names, found, strict=True), key=lambda pair: pair[0]):
-            self._add(name, facts)
+            self.inventory.add_host(name)
+            host = self.inventory.hosts[name]
+            host.vars = combine_vars(host.vars, facts)  # set_variable copies each value: slower than all the rest
+            for group in default_groups(facts, wanted):
+                members.setdefault(group, []).append(name)
+        for group in sorted(members):
+            safe = self.inventory.add_group(to_safe_group_name(prefix + group, force=True, silent=True))
+            for name in members[group]:
+                self.inventory.add_child(safe, name)
+        self._construct(dict(zip(names, found, strict=True)))
+
+    def _construct(self, found: dict[str, dict[str, Any]]) -> None:
+        """What the file makes of them: compose, groups, keyed_groups."""
+        compose, groups, keyed = (self.get_option(option) for option in ("compose", "groups", "keyed_groups"))
+        strict = self.get_option("strict")
+        if not (compose or groups or keyed):
+            return
+        for name, facts in found.items():
+            self._set_composite_vars(compose, facts, name, strict=strict)
+            variables = combine_vars(facts, self.inventory.hosts[name].get_vars())
+            self._add_host_to_composed_groups(groups, variables, name, strict=strict, fetch_hostvars=False)
+            self._add_host_to_keyed_groups(keyed, variables, name, strict=strict, fetch_hostvars=False)
 
     def _name(self, facts: dict[str, Any]) -> str:
         for expression in self.get_option("hostnames"):
@@ -240,24 +263,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 return str(name)
         return str(facts["xapi_uuid"])
 
-    def _add(self, name: str, facts: dict[str, Any]) -> None:
-        strict = self.get_option("strict")
-        self.inventory.add_host(name)
-        host = self.inventory.hosts[name]
-        host.vars = combine_vars(host.vars, facts)  # set_variable copies every value, which takes longer than all the rest
-        for group in default_groups(facts, self.get_option("default_groups")):
-            self.inventory.add_child(self._group(self.get_option("group_prefix") + group), name)
-        compose, groups, keyed = (self.get_option(option) for option in ("compose", "groups", "keyed_groups"))
-        if compose:
-            self._set_composite_vars(compose, facts, name, strict=strict)
-        if groups or keyed:
-            variables = combine_vars(facts, host.get_vars())
-            self._add_host_to_composed_groups(groups, variables, name, strict=strict, fetch_hostvars=False)
-            self._add_host_to_keyed_groups(keyed, variables, name, strict=strict, fetch_hostvars=False)
-
-    def _group(self, name: str) -> str:
-        return self.inventory.add_group(_safe(name))
-
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
     """The same, with nothing in it that Ansible would take for a template."""
@@ -270,8 +275,3 @@ def _braces(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_braces, value.values())) or any(map(_braces, value))
     return isinstance(value, list) and any(map(_braces, value))
-
-
-@remember
-def _safe(name: str) -> str:
-    return to_safe_group_name(name, force=True, silent=True)

@@ -23,11 +23,16 @@ Kept = dict[str, dict[str, Any]]
 
 
 class Found(NamedTuple):
-    """States of the pools that could be read, errors of the others, and what is to be kept (None: nothing new)."""
+    """States of the pools that could be read, errors of the others, and which of the states are new."""
 
     states: dict[str, State]
     errors: dict[str, XapiError]
-    kept: Kept | None
+    new: list[str]
+
+    def keep(self, kept: Kept) -> Kept:
+        """What is to be kept from now on, given what was."""
+        now = time.time()
+        return {**kept, **{pool: {"read": now, "state": self.states[pool].dump()} for pool in self.new}}
 
 
 def connections(
@@ -66,7 +71,7 @@ def look(wanted: Sequence[Connection], kept: Kept, max_age: float | None) -> Fou
     now = time.time()
     states: dict[str, State] = {}
     errors: dict[str, XapiError] = {}
-    changed: Kept = {}
+    new: list[str] = []
 
     def one(connection: Connection) -> None:
         options = dict(connection)
@@ -82,12 +87,12 @@ def look(wanted: Sequence[Connection], kept: Kept, max_age: float | None) -> Fou
         except XapiError as error:
             errors[hostname] = error
         else:
-            changed[pool] = {"read": now, "state": states[pool].dump()}
+            new.append(pool)
 
     with ThreadPoolExecutor(max_workers=min(len(wanted), MAX_THREADS)) as workers:
         list(workers.map(one, wanted))
     ordered = {pool: states[pool] for pool in map(_key, wanted) if pool in states}
-    return Found(ordered, errors, {**kept, **changed} if changed else None)
+    return Found(ordered, errors, new)
 
 
 def _key(connection: Connection) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.events import Batch, EventStream
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session, undisturbed
 
 Record = dict[str, Any]
 # By class and reference. None stands for an object that is there and of no interest: templates, snapshots, dom0.
@@ -70,18 +70,19 @@ def read(session: Session, known: State | None = None) -> State:
     one or was restarted (it then forgets what was deleted), its database is older than the token (it was restored), or
     the number of objects is not what it should be.
     """
-    if known:
-        try:
-            now = merge(known, EventStream(session, FIELDS, known.token, _READ).poll(0))
-        except XapiError as error:
-            if not error.code.startswith("EVENT"):
-                raise
-        else:
-            if now:
-                return now
-    start = State("", {cls: {} for cls in FIELDS})
-    batch = EventStream(session, FIELDS, fields=_READ).poll(0)
-    return State(batch.token, _apply(start.objects, batch))
+    with undisturbed():
+        if known:
+            try:
+                now = merge(known, EventStream(session, FIELDS, known.token, _READ).poll(0))
+            except XapiError as error:
+                if not error.code.startswith("EVENT"):
+                    raise
+            else:
+                if now:
+                    return now
+        start = State("", {cls: {} for cls in FIELDS})
+        batch = EventStream(session, FIELDS, fields=_READ).poll(0)
+        return State(batch.token, _apply(start.objects, batch))
 
 
 def merge(known: State, batch: Batch) -> State | None:
@@ -94,13 +95,15 @@ def merge(known: State, batch: Batch) -> State | None:
 
 
 def _apply(objects: Objects, batch: Batch) -> Objects:
-    for event in batch.events:
-        if event.record is None:
-            objects[event.cls].pop(event.ref, None)
-        elif event.cls == "VM" and kind(event.record) != GUEST:
-            objects[event.cls][event.ref] = None
+    for cls, _operation, ref, record in batch.events:
+        if record is None:
+            objects[cls].pop(ref, None)
+        elif cls == "VM" and kind(record) != GUEST:
+            objects[cls][ref] = None
         else:
-            objects[event.cls][event.ref] = {field: event.record[field] for field in FIELDS[event.cls] if field in event.record}
+            for field in ("ref", *(_KINDS if cls == "VM" else ())):
+                del record[field]
+            objects[cls][ref] = record
     return objects
 
 

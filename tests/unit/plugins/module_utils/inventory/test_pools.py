@@ -68,19 +68,19 @@ def wanted(*names):
 
 def test_what_is_kept_is_used_while_it_is_fresh(pool, asked):
     first = pools.look(wanted("a", "b"), {}, 60)
-    assert sorted(asked) == ["a", "b"]
-    assert first.kept is not None
-    assert set(first.kept) == {"root@a", "root@b"}
+    assert sorted(asked) == sorted(hostname[-1] for hostname in first.new) == ["a", "b"]
+    kept = first.keep({})
+    assert set(kept) == {"root@a", "root@b"}
     asked.clear()
-    again = pools.look(wanted("a", "b"), first.kept, 60)
-    assert (again.states, again.kept, asked) == (first.states, None, [])
-    assert pools.look(wanted("a"), first.kept, 0).kept is None  # 0: for ever
+    again = pools.look(wanted("a", "b"), kept, 60)
+    assert (again.states, again.new, asked) == (first.states, [], [])
+    assert pools.look(wanted("a"), kept, 0).new == []  # 0: for ever
     assert asked == []
 
 
 @pytest.mark.parametrize("max_age", [60, None])
 def test_what_is_old_is_brought_up_to_date(pool, asked, max_age):
-    kept = pools.look(wanted("a"), {}, 60).kept
+    kept = pools.look(wanted("a"), {}, 60).keep({})
     if max_age:
         kept["root@a"]["read"] = time.time() - max_age
     pool.add_vm(10, "new")
@@ -88,7 +88,7 @@ def test_what_is_old_is_brought_up_to_date(pool, asked, max_age):
     found = pools.look(wanted("a"), kept, max_age)
     assert pool.calls == [pools.State.load(kept["root@a"]["state"]).token]
     assert found.states["root@a"] == read(pool)
-    assert pools.State.load(found.kept["root@a"]["state"]) == found.states["root@a"]
+    assert pools.State.load(found.keep(kept)["root@a"]["state"]) == found.states["root@a"]
 
 
 def test_a_clock_that_went_back_makes_nothing_fresh(pool, asked):
@@ -102,7 +102,7 @@ def test_a_broken_pool_leaves_the_others_and_what_was_kept_of_it(pool, asked):
     found = pools.look(wanted("a", "c"), old, 60)
     assert list(found.states) == ["root@a"]
     assert str(found.errors["c"]) == "c does not answer"
-    assert found.kept["root@c"] == old["root@c"]
+    assert found.keep(old)["root@c"] == old["root@c"]
 
 
 def test_pools_are_read_at_the_same_time(pool, monkeypatch):
