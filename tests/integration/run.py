@@ -50,14 +50,21 @@ def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:
     ]
 
 
-def configure(info: dict[str, Any], chosen: list[str], proven: Path) -> dict[str, Any]:
-    """The variables that the targets read: `xapi` {target: connection options}, `xapisim` {control, hosts by target}."""
+def login(pool: dict[str, Any]) -> dict[str, Any]:
+    """The connection options for a pool of xapisim's ready line."""
+    return {"hostname": pool["url"], "username": pool["username"], "password": pool["password"]}
+
+
+def configure(info: dict[str, Any], tls: dict[str, Any], chosen: list[str], proven: Path) -> dict[str, Any]:
+    """The variables that the targets read: `xapi` {target: connection options}, `xapisim` {control, hosts by target}.
+
+    And `xapi_tls`, those of a pool with a certificate that only the authority in `xapi_ca` vouches for.
+    """
     pools = {pool["name"]: pool for pool in info["pools"]}
     return {
-        "xapi": {
-            name: {"hostname": pools[name]["url"], "username": pools[name]["username"], "password": pools[name]["password"]}
-            for name in chosen
-        },
+        "xapi": {name: login(pools[name]) for name in chosen},
+        "xapi_tls": login(tls["pools"][0]),
+        "xapi_ca": tls["ca"],
         "xapisim": {"control": info["control"], "hosts": {name: pools[name]["hosts"] for name in chosen}},
         "xapi_proven": str(proven),
     }
@@ -71,8 +78,8 @@ def main() -> int:
         proven.touch()
         pools = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))
         scenario.write_text(yaml.safe_dump({**pools, "pools": [{**pools["pools"][0], "name": name} for name in chosen]}))
-        with launch(scenario=scenario) as info:
-            config.write_text(yaml.safe_dump(configure(info, chosen, proven)), encoding="utf-8")
+        with launch(scenario=scenario) as info, launch(scenario={"pools": [{"name": "secured"}]}, tls=True) as tls:
+            config.write_text(yaml.safe_dump(configure(info, tls, chosen, proven)), encoding="utf-8")
             try:
                 command = ["ansible-test", "integration", "--local", "--requirements", "--continue-on-error", "--color", "no",
                            "--python", f"{sys.version_info.major}.{sys.version_info.minor}", *chosen]

@@ -9,6 +9,7 @@
         changed: true             # false: already in that state
         reads: {network: {name_label: storage}}          # which records to hand back, as `records`
         fails: regular expression # instead: must fail so, in both modes, and leave the pool as it was
+        foreseen: false           # only the pool knows that it fails: check mode is not asked
         again: false              # an action such as `restarted`, which is done again each time
 
 Proven for each call:
@@ -97,7 +98,7 @@ class ActionModule(ActionBase):
         args = self._task.args
         self.module, self.args = args["module"], args.get("args", {})
         try:
-            result = self.fails(args["fails"]) if "fails" in args else self.proven(args)
+            result = self.fails(args["fails"], args.get("foreseen", True)) if "fails" in args else self.proven(args)
         except AnsibleError as error:
             return {"failed": True, "msg": f"{self.module} {json.dumps(self.args, default=str)}: {error}"}
         self.record()
@@ -120,9 +121,9 @@ class ActionModule(ActionBase):
         if lines:
             raise AnsibleError(f"{what} changed the pool: {lines[:10]}")
 
-    def fails(self, pattern: str) -> dict[str, Any]:
+    def fails(self, pattern: str, foreseen: bool) -> dict[str, Any]:
         before = still(read(self.login))
-        for check in (True, False):
+        for check in (True, False) if foreseen else (False,):
             result = self.call(check=check)
             mode = "check mode" if check else "the run"
             if not result.get("failed"):
