@@ -8,10 +8,10 @@ name: xapi
 short_description: Guests and hosts of XCP-ng and XenServer pools
 version_added: 1.0.0
 description:
-  - Reads guests and hosts of one or more pools straight from XAPI, with three calls a pool (login, read, logout) however
-    many guests there are. Several pools are read at the same time.
-  - With a cache, a fresh one needs no call at all, and an expired one is brought up to date with what has changed since.
-    After that, or when there is doubt (the coordinator was restarted, or replaced), everything is read again.
+  - Reads guests and hosts of one or more pools straight from XAPI, with six calls a pool (login and logout are two of them)
+    however many guests there are. Several pools are read at the same time.
+  - A fresh cache needs no call at all, and an expired one is brought up to date with what has changed since, by three
+    calls. When there is doubt (the coordinator was restarted, or replaced), everything is read again.
   - Templates, snapshots and control domains are left out.
   - The file's name ends with C(xapi.yml) or C(xapi.yaml).
 author:

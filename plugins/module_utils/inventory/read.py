@@ -1,19 +1,23 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an inventory needs of a pool, in one call; and the next time only what has changed since.
+"""What an inventory needs of a pool, in four calls; and the next time, in one call, what has changed since.
 
-``event.from`` with an empty token returns every object, by JSON as fast as ``get_all_records`` of each class, and with
-it the token from which the next call returns the changes.
+``event.from`` with an empty token returns every object of the small classes, and the token from which the next call
+returns the changes of all classes. The large classes follow by ``get_all_records``, which costs a pool less than an event
+for each object, over two connections: one answer is decoded while the pool works on the next one. They are read after the
+token was given out, so whatever changes meanwhile is told again the next time.
 """
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.events import Batch, EventStream
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import typed
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session, undisturbed
 
 Record = dict[str, Any]
@@ -35,6 +39,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "VIF": ("VM", "network", "device", "MAC"),
     "network": ("uuid", "name_label"),
 }
+LARGE = ("VM", "VM_guest_metrics", "VIF")
 _KINDS = ("is_a_template", "is_a_snapshot", "is_control_domain")
 _READ = {**FIELDS, "VM": (*FIELDS["VM"], *_KINDS)}
 
@@ -66,9 +71,9 @@ class State(NamedTuple):
 def read(session: Session, known: State | None = None) -> State:
     """The pool as it is: by its changes since ``known``, where those can be trusted, else from scratch.
 
-    One call, two when the changes cannot be trusted: XAPI no longer understands the token, the coordinator is another
-    one or was restarted (it then forgets what was deleted), its database is older than the token (it was restored), or
-    the number of objects is not what it should be.
+    The changes cannot be trusted when XAPI no longer understands the token, when the coordinator is another one
+    or was restarted (it then forgets what was deleted), when its database is older than the token (it was restored), or
+    when the number of objects is not what it should be.
     """
     with undisturbed():
         if known:
@@ -80,9 +85,25 @@ def read(session: Session, known: State | None = None) -> State:
             else:
                 if now:
                     return now
-        start = State("", {cls: {} for cls in FIELDS})
-        batch = EventStream(session, FIELDS, fields=_READ).poll(0)
-        return State(batch.token, _apply(start.objects, batch))
+        return _read_all(session)
+
+
+def _read_all(session: Session) -> State:
+    batch = EventStream(session, [cls for cls in FIELDS if cls not in LARGE], fields=_READ).poll(0)
+    objects = _apply({cls: {} for cls in FIELDS}, batch)
+    with session.fork() as second, ThreadPoolExecutor(max_workers=1) as worker:
+        rest = worker.submit(lambda: {cls: _all_of(second, cls) for cls in LARGE[1:]})
+        objects[LARGE[0]] = _all_of(session, LARGE[0])
+        objects.update(rest.result())
+    return State(batch.token, objects)
+
+
+def _all_of(session: Session, cls: str) -> dict[str, Record | None]:
+    found = {}
+    for ref, record in session.bulk(f"{cls}.get_all_records").items():
+        wanted = {field: record[field] for field in _READ[cls] if field in record}
+        found[ref] = _keep(cls, typed(cls, ref, wanted))
+    return found
 
 
 def merge(known: State, batch: Batch) -> State | None:
@@ -98,13 +119,20 @@ def _apply(objects: Objects, batch: Batch) -> Objects:
     for cls, _operation, ref, record in batch.events:
         if record is None:
             objects[cls].pop(ref, None)
-        elif cls == "VM" and kind(record) != GUEST:
-            objects[cls][ref] = None
         else:
-            for field in ("ref", *(_KINDS if cls == "VM" else ())):
-                del record[field]
-            objects[cls][ref] = record
+            objects[cls][ref] = _keep(cls, record)
     return objects
+
+
+def _keep(cls: str, record: Record) -> Record | None:
+    """A record without what only tells what it is; None if it is of no interest."""
+    if cls == "VM":
+        if kind(record) != GUEST:
+            return None
+        for field in _KINDS:
+            del record[field]
+    del record["ref"]
+    return record
 
 
 def _incarnation(state: State) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pool that answers event.from, for those who read inventories."""
+"""A pool that answers bulk reads, for those who read inventories."""
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -63,7 +64,13 @@ class FakePool:
             self.put("VIF", f"vif{number}-{device}", VM=ref, network=network, device=device, MAC=f"02:00:00:00:0A:0{device}")
         return ref
 
+    def fork(self) -> Any:
+        return contextlib.nullcontext(self)
+
     def bulk(self, method: str, *args: Any) -> Any:
+        if method.endswith(".get_all_records"):
+            self.calls.append(method)
+            return copy.deepcopy(self.rows[method.split(".")[0]])
         assert method == "event.from"
         classes, since_token, timeout = args
         assert timeout == 0.0
