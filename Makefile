@@ -51,6 +51,7 @@ docs: ready ## write what is made from other files
 
 clean: ## forget environments, copies and results; end the lab
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/embedded_lab.py down; fi
+	@if [ -L .work/elsewhere ]; then rm -rf "$$(readlink .work/elsewhere)"; fi
 	rm -rf .work .ansible .ruff_cache .mypy_cache .pytest_cache tests/output
 
 ready-demo:

@@ -20,11 +20,12 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent.resolve()
-WORK = ROOT / ".work"
 sys.path.insert(0, str(ROOT / "tools"))
 
 import pythons  # noqa: E402
 import stage  # noqa: E402
+
+WORK = stage.work()
 
 nox.needs_version = ">=2026.8"
 nox.options.reuse_venv = "yes"

@@ -18,8 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import stage
+
 ROOT = Path(__file__).resolve().parent.parent
-NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(ROOT / ".work/nox")]
+NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(stage.work() / "nox")]
 ORDER = ("lint", "integration", "sanity", "molecule", "unit", "conformance")
 
 

@@ -39,7 +39,9 @@ def up(timeout: float = 30.0) -> dict[str, Any]:
     while not (STATE / "ready.json").read_text().endswith("\n"):
         if process.poll() is not None or time.monotonic() > deadline:
             down(keep_log=True)
-            raise SystemExit(f"The embedded lab does not start: {(STATE / 'log').read_text().strip() or 'no answer'}")
+            reason = (STATE / "log").read_text().strip() or "no answer"
+            hint = "\nIs it up in another clone? End it there: make demo-down." if "already in use" in reason else ""
+            raise SystemExit(f"The embedded lab does not start: {reason}{hint}")
         time.sleep(0.05)
     info = json.loads((STATE / "ready.json").read_text())
     shutil.copy(info["ca"], STATE / "ca.pem")

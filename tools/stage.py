@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".work/collections"
 PLACE = "ansible_collections/nobloat/xen"
+
+
+def work() -> Path:
+    """The folder for environments and copies: .work, or one that .work/elsewhere leads to if the clone's path has a space.
+
+    pip and ansible-test begin scripts with the path of an interpreter (#!), and there a path ends at a space.
+    """
+    folder = ROOT / ".work"
+    if " " not in str(folder):
+        return folder
+    elsewhere = folder / "elsewhere"
+    if not elsewhere.is_dir():
+        elsewhere.unlink(missing_ok=True)
+        elsewhere.symlink_to(tempfile.mkdtemp(prefix="nobloat-xen-"))
+    return elsewhere.resolve()
 
 
 def linked() -> Path:
