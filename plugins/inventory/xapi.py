@@ -85,10 +85,10 @@ notes:
 
 EXAMPLES = r"""
 # production.xapi.yml: one pool, with the password from the environment variable XENSERVER_PASSWORD
-plugin: nobloat.xen.xapi
-hostname: pool.example.com
+#
+# plugin: nobloat.xen.xapi
+# hostname: pool.example.com
 
----
 # several pools, read at the same time
 plugin: nobloat.xen.xapi
 username: inventory

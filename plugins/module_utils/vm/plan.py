@@ -172,7 +172,6 @@ def own_vdis(guest: Guest, vms: list[str]) -> list[str]:
     )
 
 
-
 def refresh(session: Session, jobs: Iterable[Job]) -> None:
     """Put what is there now into the change sets of guests whose devices were made: XAPI picks uuids and MACs. Five calls."""
     changed = {

@@ -133,7 +133,7 @@ def test_namesakes_are_told_apart_whatever_the_order():
 
 
 def test_a_suffix_that_is_taken():
-    names, _ = unique_names([("twin", "bbbbbbbb-1"), ("twin", "bbbbbbbb-2"), ("twin", "cccccccc-1"), ("twin-cccccccc", "d")])
+    names, _unused = unique_names([("twin", "bbbbbbbb-1"), ("twin", "bbbbbbbb-2"), ("twin", "cccccccc-1"), ("twin-cccccccc", "d")])
     assert names == ["twin-bbbbbbbb-1", "twin-bbbbbbbb-2", "twin-cccccccc-1", "twin-cccccccc"]
 
 
