@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # Modules that run on a node, or in a guest, and bring something into a state there.
+    DOCUMENTATION = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return what would change without changing it.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change, in C(diff) mode.
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing.
+    support: full
+  platform:
+    description: Platforms that the module runs on.
+    platforms: linux
+    support: full
+requirements:
+  - Python 3.6 or newer where the module runs; no Python library
+notes:
+  - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
+    C(group/nobloat.xen.all).
+"""
+
+    # Modules that only look.
+    INFO = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode); looking changes nothing.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed in C(diff) mode.
+    support: N/A
+    details: The module changes nothing.
+  idempotent:
+    description: A second run with the same options changes nothing.
+    support: full
+  platform:
+    description: Platforms that the module runs on.
+    platforms: linux
+    support: full
+requirements:
+  - Python 3.6 or newer where the module runs; no Python library
+notes:
+  - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
+    C(group/nobloat.xen.all).
+"""

@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The change set of a node module: what is, what shall be, and the steps in between. Python 3.6 syntax.
+
+The small counterpart of ../change.py, which speaks a newer Python: `changed`, `diff`, check mode and the returned object are
+all read off a Plan, so that they cannot disagree.
+"""
+
+import copy
+import traceback
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
+
+
+class Step(NamedTuple):
+    """`do` makes a planned change real, and may return facts that only exist afterwards; `undo` takes it back."""
+
+    text: str
+    do: Callable[[], Any]
+    undo: Optional[Callable[[], Any]] = None
+
+
+class ApplyError(Exception):
+    """A step failed: `cause` says why, `leftovers` names what was made and could not be taken back."""
+
+    def __init__(self, step: Step, cause: Exception, leftovers: List[str]) -> None:
+        super().__init__(f"{step.text}: {cause}")
+        self.cause = cause
+        self.leftovers = leftovers
+
+
+class Plan:
+    """`before` and `after` are views in the terms of the module's options ({} where there is nothing)."""
+
+    def __init__(self, title: str, before: Dict[str, Any], after: Optional[Dict[str, Any]] = None) -> None:
+        self.title = title
+        self.before = before
+        self.after = copy.deepcopy(before if after is None else after)
+        self.steps = []  # type: List[Step]
+        self.warnings = []  # type: List[str]
+
+    def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None) -> None:
+        self.steps.append(Step(text, do, undo))
+
+    def apply(self) -> None:
+        """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
+        done = []  # type: List[Step]
+        for step in self.steps:
+            try:
+                facts = step.do()
+            except Exception as cause:
+                raise ApplyError(step, cause, undo(done)) from cause
+            if isinstance(facts, dict):
+                self.after.update(facts)
+            done.append(step)
+
+    def diff(self) -> Dict[str, Any]:
+        return {"before": self.before, "after": self.after, "before_header": self.title, "after_header": self.title}
+
+
+def undo(done: List[Step]) -> List[str]:
+    """Take steps back, newest first; returns what could not be."""
+    leftovers = []
+    for step in reversed(done):
+        if step.undo:
+            try:
+                step.undo()
+            except Exception as error:  # noqa: BLE001 - what cannot be undone is named, and the rest still undone
+                leftovers.append(f"{step.text} ({error})")
+    return leftovers
+
+
+class NodeModule(AnsibleModule):
+    """An AnsibleModule that runs on a node: its plan or its report, and the one place where errors become fail_json."""
+
+    def __init__(self, spec: Dict[str, Any], **rules: Any) -> None:
+        super().__init__(argument_spec=spec, supports_check_mode=True, **rules)
+
+    def converge(self, key: str, plan: Callable[["NodeModule"], Plan],
+                 afterwards: Optional[Callable[["NodeModule", Plan], Dict[str, Any]]] = None) -> None:
+        """Plan, apply unless in check mode, and exit with the object as it is now (or would be) under `key`.
+
+        `afterwards` looks at the object again once all steps are done; what it returns is the object.
+        """
+        def work() -> Dict[str, Any]:
+            planned = plan(self)
+            if not self.check_mode:
+                planned.apply()
+                if afterwards:
+                    planned.after = afterwards(self, planned)
+            for text in planned.warnings:
+                self.warn(text)
+            return {"changed": bool(planned.steps), "diff": planned.diff(), key: planned.after}
+
+        self._guard(work)
+
+    def report(self, look: Callable[["NodeModule"], Dict[str, Any]]) -> None:
+        """Exit with what `look` found; nothing is changed."""
+        self._guard(lambda: dict(look(self), changed=False))
+
+    def _guard(self, work: Callable[[], Dict[str, Any]]) -> None:
+        try:
+            result = work()
+        except ApplyError as error:
+            self._fail(error.cause, f"{error}", error.leftovers)
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+            self._fail(error, f"{error}", [])
+        else:
+            self.exit_json(**result)
+
+    def _fail(self, error: Exception, text: str, leftovers: List[str]) -> None:
+        result = {"leftovers": leftovers} if leftovers else {}  # type: Dict[str, Any]
+        if isinstance(error, (NodeError, OSError)):
+            self.fail_json(msg=text, **result)
+        self.fail_json(msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
+                       exception=traceback.format_exc(), **result)
