@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab tries itself. Where it cannot run, everything is skipped with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab import host
+from lab.errors import CannotRun
+from lab.lab import Lab, reap
+from lab_tests.helpers import booted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _possible() -> None:
+    try:
+        host.check()
+    except CannotRun as error:
+        pytest.skip(str(error))
+    reap()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Two nodes and a guest, with XAPI."""
+    with booted("test", nodes=2, guests=1) as made:
+        yield made
