@@ -164,8 +164,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill the inventory; AnsibleParserError in plain words."""
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
+        unknown = self._read_config_data(path).keys() - {"plugin", *self.option_definitions}
         try:
+            if unknown:
+                raise ValueError(f"there is no option {', '.join(sorted(unknown))}")
             for option in ("filters", "exclude"):
                 check_conditions(option, self.get_option(option))
             with undisturbed():
@@ -192,7 +194,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _complain(self, hostname: str, error: XapiError, *, fatal: bool) -> None:
         message = f"Cannot read the pool of {hostname}: {error}" + (f" ({error.hint})" if error.hint else "")
         if fatal:
-            raise AnsibleParserError(message) from error
+            raise AnsibleParserError(message) from None  # ansible-core would say it twice
         self.display.warning(f"{message} - going on without it")
 
     def _load_cache(self, path: str) -> Kept:
