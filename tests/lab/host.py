@@ -33,7 +33,7 @@ def release() -> dict[str, str]:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
-    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    return {key: value.strip('"') for key, _unused, value in (line.partition("=") for line in lines)}
 
 
 def check() -> None:

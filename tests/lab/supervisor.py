@@ -20,7 +20,7 @@ def main() -> None:
     """RECORD is a file as in process.py; if its folder is gone, nobody wants the machine any more."""
     record, command = sys.argv[1], sys.argv[2:]
     with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
-        pid, _, rest = file.read().partition(" ")
+        pid, _unused, rest = file.read().partition(" ")
     with open(record + ".new", "w", encoding="ascii") as file:
         file.write(f"{pid} {rest.rpartition(')')[2].split()[19]}\n")
     os.rename(record + ".new", record)
