@@ -28,6 +28,7 @@ import stage  # noqa: E402
 WORK = stage.work()
 
 nox.needs_version = ">=2026.8"
+nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.stop_on_first_error = False
 nox.options.error_on_missing_interpreters = True
