@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function  # this file also runs by itself, at boot, where there is no module
 """LIO, the kernel's iSCSI target, written straight through configfs. Python 3.6 syntax.
 
 Run as a script it makes all saved exports again. That is what brings them back after a boot, so this file stands on the
