@@ -229,7 +229,7 @@ class Lab:
             some = [box for box in boxes if box.machine.role == role]
             for box in some:
                 with contextlib.suppress(LabError):
-                    box.run("systemctl poweroff", check=False, timeout=10)
+                    box.run("systemctl --no-block start poweroff.target", check=False, timeout=10)
             for box in some:
                 if not box.wait_off(timeout):
                     box.cut_power()
@@ -287,11 +287,17 @@ class Lab:
                     status.cables[str(nic)] = kind
             box.save(status)
             for each in self._with_guests([box]):
-                cables = self._cables(each)
-                self.network.connect(each.machine, cables)
-                if each.running():
-                    ups = [f"link set plug{n} {'down' if cables.get(n) == 'pulled' else 'up'}" for n in nics]
-                    each.run("cables ip -batch -", text="\n".join(ups) + "\n")
+                if kind:  # carrier first: there is no moment in which a cable that is pulled looks like one that is cut
+                    self._carriers(each, nics)
+                self.network.connect(each.machine, self._cables(each))
+                if not kind:
+                    self._carriers(each, nics)
+
+    def _carriers(self, box: Box, nics: Iterable[int]) -> None:
+        cables = self._cables(box)
+        lines = [f"link set plug{nic} {'down' if cables.get(nic) == 'pulled' else 'up'}" for nic in nics]
+        if box.running():
+            box.run("cables ip -batch -", text="\n".join(lines) + "\n")
 
     def isolate(self, node: str) -> None:
         """A partition: the node and its guests run on, and reach nobody."""

@@ -16,11 +16,11 @@ mkdir -p core/iblock_0/leg
 echo udev_path=/dev/vg1/leg >core/iblock_0/leg/control
 echo 1 >core/iblock_0/leg/enable
 tpg=iscsi/{target}/tpgt_1
-mkdir -p iscsi && mkdir -p /lun/lun_0 /np/{address}:3260 /acls/{initiator}/lun_0
-ln -s /sys/kernel/config/target/core/iblock_0/leg /lun/lun_0/leg
-ln -s /sys/kernel/config/target//lun/lun_0 /acls/{initiator}/lun_0/leg
-echo 0 >/attrib/authentication
-echo 1 >/enable
+mkdir -p iscsi && mkdir -p $tpg/lun/lun_0 $tpg/np/{address}:3260 $tpg/acls/{initiator}/lun_0
+ln -s /sys/kernel/config/target/core/iblock_0/leg $tpg/lun/lun_0/leg
+ln -s /sys/kernel/config/target/$tpg/lun/lun_0 $tpg/acls/{initiator}/lun_0/leg
+echo 0 >$tpg/attrib/authentication
+echo 1 >$tpg/enable
 """
 
 
