@@ -244,6 +244,8 @@ mirror:
           sample: 0
 """
 
+from typing import Any, Dict
+
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mirror import Mirror
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
@@ -269,7 +271,7 @@ def plan(module: NodeModule) -> Plan:
     return Mirror(Arrays(), module.params).plan()
 
 
-def afterwards(module: NodeModule, _planned: Plan) -> dict:
+def afterwards(module: NodeModule, _planned: Plan) -> Dict[str, Any]:
     mirror = Mirror(Arrays(), module.params)
     mirror.wait()
     return mirror.view()

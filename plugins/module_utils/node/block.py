@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from typing import List, Set
+from typing import Dict, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import wwn
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import names, read
@@ -64,8 +64,8 @@ class Blocks:
         serial = self.serial(path)
         return f"naa.{wwn(serial)}" if serial else ""
 
-    def users(self, path: str) -> List[str]:
-        """Who uses the device, in words; nobody is an empty list."""
+    def users(self, path: str, opened: Optional[Dict[str, List[str]]] = None) -> List[str]:
+        """Who uses the device, in words; nobody is an empty list. `opened` is what opened() said a moment ago."""
         name, number = self.name(path), self.number(path)
         if not name:
             return []
@@ -85,16 +85,18 @@ class Blocks:
             major, _colon, minor = read(backends, backend, "physical_device").partition(":")
             if minor and f"{int(major, 16)}:{int(minor, 16)}" in numbers:
                 found.append(f"guest domain {backend.split('-')[1] if '-' in backend else backend}")
-        return found + [f"process {pid} ({read(self.root, 'proc', pid, 'comm')})" for pid in self.openers(numbers)]
+        opened = self.opened() if opened is None else opened
+        pids = sorted({pid for each in numbers for pid in opened.get(each, ())}, key=int)
+        return found + [f"process {pid} ({read(self.root, 'proc', pid, 'comm')})" for pid in pids]
 
-    def openers(self, numbers: Set[str]) -> List[str]:
-        """The processes that have one of the devices open."""
-        found = []
+    def opened(self) -> Dict[str, List[str]]:
+        """The processes that have block devices open: {device number: pids}."""
+        found = {}  # type: Dict[str, List[str]]
         for pid in names(self.root, "proc"):
             if pid.isdigit():
                 folder = os.path.join(self.root, "proc", pid, "fd")
-                if any(self.number(os.path.join(folder, descriptor)) in numbers for descriptor in names(folder)):
-                    found.append(pid)
+                for number in {self.number(os.path.join(folder, descriptor)) for descriptor in names(folder)} - {""}:
+                    found.setdefault(number, []).append(pid)
         return found
 
     def rescan(self, path: str) -> None:

@@ -112,6 +112,11 @@ class Initiator:
         lines = [line.partition(" = ") for line in read(path).splitlines() if " = " in line] if path else []
         return {key.strip(): value.strip() for key, _sign, value in lines}
 
+    def targets(self) -> List[str]:
+        """All targets that there is a session with or a record of."""
+        recorded = [target for database in DATABASES for target in names(self.root, database)]
+        return sorted({session["target"] for session in self.sessions()} | set(recorded))
+
     def records(self, target: str) -> List[Tuple[str, str]]:
         """(portal, iface) of all records of a target."""
         found = set()

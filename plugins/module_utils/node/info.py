@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What module mirror_info tells of a node. Python 3.6 syntax."""
+
+import json
+import os
+import shutil
+from typing import Any, Callable, Dict, List, Optional
+
+from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
+from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
+from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import saved
+from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, run
+
+FIELDS = "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_attr,origin,stripes,stripe_size"
+# Every leg has the same path here on every node: NAMES/<node>/<leg>.
+NAMES = "dev/mirror"
+
+
+class Node:
+    """The node that the module runs on. `root` is another folder than / in tests, and `command` runs nothing there."""
+
+    def __init__(self, root: str = "/", command: Callable[..., Result] = run) -> None:
+        self.root = root
+        self.run = command
+        self.exports = Exports(root)
+        self.imports = Imports(root, Initiator(root, command))
+        self.arrays = Arrays(root, command)
+        self.blocks = self.exports.blocks
+
+    def look(self, groups: Optional[List[str]]) -> Dict[str, Any]:
+        """All that there is; of logical volumes, those of some volume groups if they are named."""
+        return {
+            "initiator": self.imports.initiator.name() or None, "legs": self.legs(groups), "exports": self.exported(),
+            "imports": [self.imports.look(target) for target in self.imports.initiator.targets()],
+            "arrays": [self.arrays.view(array) for array in self.arrays.all()], "names": self.names(),
+        }
+
+    def legs(self, groups: Optional[List[str]]) -> List[Dict[str, Any]]:
+        if self.run is run and not shutil.which("lvs", path=SEARCH_PATH):
+            return []
+        out = self.run("lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", FIELDS).out
+        opened = self.blocks.opened()
+        found = {}  # type: Dict[str, Dict[str, Any]]
+        for row in json.loads(out)["report"][0]["lv"]:
+            if row["lv_uuid"] in found or (groups and row["vg_name"] not in groups):
+                continue  # a volume has a row for each of its segments
+            path = f"/dev/{row['vg_name']}/{row['lv_name']}"
+            found[row["lv_uuid"]] = {
+                "vg": row["vg_name"], "name": row["lv_name"], "device": path, "uuid": row["lv_uuid"], "size": int(row["lv_size"]),
+                "tags": sorted(filter(None, row["lv_tags"].split(","))), "active": row["lv_attr"][4] == "a",
+                "open": row["lv_attr"][5] == "o", "snapshot_of": row["origin"] or None, "stripes": int(row["stripes"] or 1),
+                "stripe_size": int(row["stripe_size"] or 0), "identity": self.blocks.identity(path) or None,
+                "users": self.blocks.users(path, opened),
+            }
+        return sorted(found.values(), key=lambda leg: (leg["vg"], leg["name"]))
+
+    def exported(self) -> List[Dict[str, Any]]:
+        """The exports of the kernel, and those that are saved and should be there."""
+        known = saved(self.exports.folder)
+        live = {os.path.basename(path) for path in self.exports.lio.backstores()}
+        return [dict(self.exports.look(name) or self.exports.view(known[name]), saved=name in known)
+                for name in sorted(live | set(known))]
+
+    def names(self) -> List[Dict[str, Any]]:
+        found = []
+        for node in names(self.root, NAMES):
+            for leg in names(self.root, NAMES, node):
+                path = os.path.join("/", NAMES, node, leg)
+                found.append({"node": node, "leg": leg, "path": path, "target": os.path.realpath(os.path.join(self.root, path[1:])),
+                              "size": self.blocks.size(path) or None, "identity": self.blocks.identity(path) or None})
+        return found

@@ -1,0 +1,187 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: mirror_info
+short_description: Look at the legs, exports, imports, arrays and names of a node
+version_added: 1.0.0
+description:
+  - Returns what a node, or a guest, has to do with mirrors. It asks the kernel, not files.
+author:
+  - nobloat.xen contributors (@nobloat)
+options:
+  vgs:
+    description:
+      - Volume groups whose logical volumes are returned. If omitted, those of all.
+    type: list
+    elements: str
+extends_documentation_fragment:
+  - nobloat.xen.node.info
+seealso:
+  - module: nobloat.xen.iscsi_export
+  - module: nobloat.xen.iscsi_import
+  - module: nobloat.xen.md_mirror
+"""
+
+EXAMPLES = r"""
+- name: Look at the node
+  nobloat.xen.mirror_info:
+    vgs:
+      - vg0
+  register: found
+
+- name: Every disk of another node has to work
+  ansible.builtin.assert:
+    that: item.sessions | selectattr('state', 'eq', 'LOGGED_IN') | length == item.portals | length
+    fail_msg: "{{ item.iqn }} is not there on all of its paths."
+  loop: "{{ found.imports }}"
+  loop_control:
+    label: "{{ item.iqn }}"
+"""
+
+RETURN = r"""
+initiator:
+  description: The machine's own name as an iSCSI initiator, null if it has none.
+  returned: success
+  type: str
+  sample: iqn.2026-11.com.example:node1
+legs:
+  description: The logical volumes, sorted.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    vg:
+      description: Volume group.
+      type: str
+      sample: vg0
+    name:
+      description: Name.
+      type: str
+      sample: web1
+    device:
+      description: Path.
+      type: str
+      sample: /dev/vg0/web1
+    uuid:
+      description: Uuid of the volume.
+      type: str
+      sample: FpD5Ef-QdK2-dBLW-8B9J-e1qZ-t2KH-qiny02
+    size:
+      description: Size in bytes.
+      type: int
+      sample: 21474836480
+    tags:
+      description: Tags, sorted.
+      type: list
+      elements: str
+      sample: []
+    active:
+      description: Whether it is active.
+      type: bool
+      sample: true
+    open:
+      description: Whether anything has it open; an export does.
+      type: bool
+      sample: true
+    users:
+      description: Who uses it, in words, besides the kernel's iSCSI target.
+      type: list
+      elements: str
+      sample: ["guest domain 7"]
+    snapshot_of:
+      description: For a snapshot, the volume that it is of; else null.
+      type: str
+      sample: null
+    stripes:
+      description: Number of stripes.
+      type: int
+      sample: 2
+    stripe_size:
+      description: Size of a stripe in bytes, 0 without stripes.
+      type: int
+      sample: 65536
+    identity:
+      description: What names the data on every node. It is the WWN of the disk that others import.
+      type: str
+      sample: naa.60014057d0c2f3b9a5e4c1d8f6a7b0c1
+exports:
+  description: The exports, as module M(nobloat.xen.iscsi_export) returns them, each with C(saved), whether it is made again at
+    boot. One that is saved and not in the kernel is not C(enabled).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: web1
+      iqn: iqn.2026-11.com.example:node1:web1
+      enabled: true
+      saved: true
+      sessions: [{initiator: "iqn.2026-11.com.example:node2", address: 10.0.2.2, state: LOGGED_IN}]
+imports:
+  description: The imports, as module M(nobloat.xen.iscsi_import) returns them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - iqn: iqn.2026-11.com.example:node2:web1
+      device: /dev/disk/by-path/ip-10.0.2.2:3260-iscsi-iqn.2026-11.com.example:node2:web1-lun-0
+      identity: naa.6001405f6a7b0c17d0c2f3b9a5e4c1d8
+      size: 21474836480
+arrays:
+  description: The md arrays, as module M(nobloat.xen.md_mirror) returns them. A node should have none of its guests' arrays.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+names:
+  description: What is below C(/dev/mirror).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    node:
+      description: Name of the node.
+      type: str
+      sample: node2
+    leg:
+      description: Name of the leg.
+      type: str
+      sample: web1
+    path:
+      description: Path, the same on every node.
+      type: str
+      sample: /dev/mirror/node2/web1
+    target:
+      description: Device that it leads to.
+      type: str
+      sample: /dev/sda
+    size:
+      description: Size in bytes, null if it leads nowhere.
+      type: int
+      sample: 21474836480
+    identity:
+      description: What names the data, the same on every node; null if it leads nowhere.
+      type: str
+      sample: naa.6001405f6a7b0c17d0c2f3b9a5e4c1d8
+"""
+
+from typing import Any, Dict
+
+from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+
+SPEC = {"vgs": {"type": "list", "elements": "str"}}
+
+
+def look(module: NodeModule) -> Dict[str, Any]:
+    return Node().look(module.params["vgs"])
+
+
+def main() -> None:
+    NodeModule(SPEC).report(look)
+
+
+if __name__ == "__main__":
+    main()
