@@ -162,10 +162,8 @@ class Exports:
         if live.get("activated") and (live["device"] != want["device"] or live["serial"] != want["serial"]):
             self._refuse_use(live, params["force"], "give it another device or serial")
             steps, live = self.lio.removal(live), {}
-        if not os.path.isdir(self.lio.target) or want["loopback"]:
-            ready = os.path.isdir(self.lio.target) and os.path.isdir(os.path.join(self.root, "sys/module/tcm_loop"))
-            if not ready:
-                plan.step("load the kernel's modules", partial(self.lio.prepare, want["loopback"]))
+        if not os.path.isdir(self.lio.target) or (want["loopback"] and not live.get("loopback")):
+            plan.step("load the kernel's modules", partial(self.lio.prepare, want["loopback"]))
         steps += self.lio.steps(want, live)
         for step in steps:
             plan.step(*step)

@@ -195,7 +195,7 @@ class Lio:
         if not live.get("linked"):
             steps.append((f"make target {want['iqn']}", partial(self.make_target, want), partial(self.remove_target, want["iqn"])))
         closed = dict(CLOSED, **{"attrib/authentication": "1" if want["chap"] else "0"})
-        if settings(group, closed):
+        if not live.get("linked") or settings(group, closed):
             steps.append((f"close target {want['iqn']} to strangers", partial(put, group, closed), None))
         for portal in want["portals"]:
             path = os.path.join(group, "np", portal)
@@ -204,8 +204,9 @@ class Lio:
         for initiator in want["initiators"]:
             path = os.path.join(group, "acls", initiator)
             wanted = dict(WATCHED, **{SECRETS[key]: want["chap"].get(key, "") for key in SECRETS})
-            if not os.path.islink(os.path.join(path, "lun_0/default")):
-                undo = None if os.path.isdir(path) else partial(self.remove_acl, path)
+            known = initiator in live.get("initiators", ())
+            if not known or not os.path.islink(os.path.join(path, "lun_0/default")):
+                undo = None if known else partial(self.remove_acl, path)
                 steps.append((f"admit {initiator}", partial(self.make_acl, group, path, wanted), undo))
             elif settings(path, wanted):
                 steps.append((f"change the secret of {initiator}", partial(put, path, wanted), None))

@@ -115,5 +115,6 @@ class NodeModule(AnsibleModule):
         result = {"leftovers": leftovers} if leftovers else {}  # type: Dict[str, Any]
         if isinstance(error, (NodeError, OSError)):
             self.fail_json(msg=text, **result)
-        self.fail_json(msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
-                       exception=traceback.format_exc(), **result)
+        else:
+            self.fail_json(msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
+                           exception=traceback.format_exc(), **result)

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands, plans, and the place where errors become answers."""
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.node import plan as plan_source
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError, NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, names, read, run
+
+
+def test_a_command_speaks_english() -> None:
+    assert run("sh", "-c", "echo $LC_ALL; echo err >&2") == (0, "C\n", "err\n")
+
+
+def test_a_command_that_fails_says_why() -> None:
+    with pytest.raises(CommandError, match="sh -c echo no luck; exit 3 failed with 3: no luck") as caught:
+        run("sh", "-c", "echo no luck; exit 3")
+    assert caught.value.code == 3
+    assert run("sh", "-c", "exit 3", codes=(0, 3)).code == 3
+
+
+def test_a_command_that_hangs_is_left() -> None:
+    with pytest.raises(NodeError, match=r"sleep 60 was not done after 0\.1 seconds"):
+        run("sleep", "60", timeout=0.1)
+
+
+def test_a_command_that_is_not_there() -> None:
+    with pytest.raises(NodeError, match="There is no command no-such-command"):
+        run("no-such-command")
+
+
+def test_files_that_are_not_there_are_empty(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"text\0\n")
+    assert (read(str(tmp_path), "file"), read(str(tmp_path), "none"), names(str(tmp_path / "none"))) == ("text", "", [])
+
+
+def test_steps_are_taken_back_newest_first() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise NodeError("No.")
+
+    def stuck() -> None:
+        raise OSError("stuck")
+
+    plan = Plan("thing", {})
+    plan.step("one", lambda: done.append("one"), lambda: done.append("not one"))
+    plan.step("two", lambda: done.append("two"), stuck)
+    plan.step("three", lambda: done.append("three"), lambda: done.append("not three"))
+    plan.step("four", fail)
+    with pytest.raises(ApplyError, match=r"four: No\.") as caught:
+        plan.apply()
+    assert done == ["one", "two", "three", "not three", "not one"]
+    assert caught.value.leftovers == ["two (stuck)"]
+
+
+class Ended(Exception):
+    pass
+
+
+class Module(NodeModule):
+    """NodeModule without its arguments."""
+
+    def __init__(self, check_mode: bool = False) -> None:
+        self.check_mode = check_mode
+        self.result: dict[str, Any] = {}
+        self.warned: list[str] = []
+
+    def exit_json(self, **result: Any) -> None:
+        self.result = result
+
+    fail_json = exit_json
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def planned(module: Any) -> Plan:
+    plan = Plan("thing", {"size": 1}, {"size": 2})
+    plan.warnings.append("Look out.")
+    plan.step("grow", lambda: {"size": 3})
+    return plan
+
+
+def test_check_mode_takes_no_step() -> None:
+    module = Module(check_mode=True)
+    module.converge("thing", planned, lambda _module, _plan: pytest.fail("looked"))
+    assert module.result["changed"] and module.result["thing"] == {"size": 2} and module.warned == ["Look out."]
+    assert (module.result["diff"]["before"], module.result["diff"]["after"]) == ({"size": 1}, {"size": 2})
+
+
+def test_facts_of_steps_are_part_of_the_result() -> None:
+    module = Module()
+    module.converge("thing", planned)
+    assert module.result["thing"] == {"size": 3}
+    module.converge("thing", planned, lambda _module, _plan: {"size": 4})
+    assert module.result["diff"]["after"] == {"size": 4}
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (NodeError("Do that."), "Do that."), (OSError("full"), "full"), (KeyError("x"), "defect of nobloat.xen"),
+])
+def test_every_error_is_an_answer(error: Exception, words: str) -> None:
+    def fail(*_args: Any) -> Any:
+        raise error
+
+    module = Module()
+    module.converge("thing", fail)
+    assert words in module.result["msg"]
+    assert ("exception" in module.result) == isinstance(error, KeyError)
+    module.report(fail)
+    assert words in module.result["msg"]
+    json.dumps(module.result)
+
+
+def test_nothing_but_the_node_is_imported() -> None:
+    """What runs on a node stands on the standard library, Ansible's basic module and itself; lio.py on the first alone."""
+    folder = Path(plan_source.__file__).parent
+    ours = "ansible_collections.nobloat.xen.plugins.module_utils.node"
+    allowed = {"ansible.module_utils.basic"}
+    for path in folder.glob("*.py"):
+        imported = {node.module or "" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                    if isinstance(node, ast.ImportFrom)}
+        foreign = {name for name in imported if name.startswith("ansible")}
+        assert all(name in allowed or name.startswith(ours) for name in foreign), path
+        assert path.name != "lio.py" or not foreign
+        assert "__future__" not in imported, path
