@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import description
+from . import description, host
 from .errors import CannotRun, LabError
 from .inventory import inventory
 from .lab import Lab, labs, reap
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace) -> None:
+    host.check()
     reap()
     if options.file:
         wanted = description.load(options.file)

@@ -114,6 +114,8 @@ class Lab:
             record = {"description": wanted.saved(), "image": {"path": str(picture.path), "key": str(picture.key)}}
             (self.folder / "lab.new").write_text(json.dumps(record, indent=1), encoding="utf-8")
             (self.folder / "lab.new").rename(self.folder / "lab.json")
+            for machine in wanted.machines:
+                (self.folder / machine.name).mkdir()
             self.network.up(wanted)
         try:
             if wanted.xapi is not None:
@@ -167,7 +169,6 @@ class Lab:
     def _power_on(self, box: Box, on: str) -> None:
         self._hang_up(box)
         status, where = box.status, None
-        box.folder.mkdir(exist_ok=True)
         if box.machine.role == "guest":
             where = self.description.machine(on or box.machine.host)
             if where.role != "node" or not self._box(where).running():
@@ -194,22 +195,27 @@ class Lab:
 
     def wait(self, boxes: Iterable[Box], timeout: float = BOOT) -> None:
         """Until ssh answers in and out of band (seconds at most). LabError with its last words if one dies meanwhile."""
-        boxes = list(boxes)
+        boxes, deadline = list(boxes), time.monotonic() + timeout
+        connect = [sys.executable, "-I", "-S", str(HERE / "connect.py"), "--wait", str(timeout)]
+        while True:
+            hosts = self._ssh_addresses(boxes)
+            with subprocess.Popen(self.network.inside(*connect, *hosts), stdout=subprocess.PIPE, text=True) as probe:
+                while probe.poll() is None and hosts == self._ssh_addresses(boxes):
+                    for box in boxes:
+                        if not box.running():
+                            probe.kill()
+                            raise LabError(f"{box.machine.name} has died:\n{box.last_words()}")
+                    time.sleep(0.05)
+                if probe.poll() == 0:
+                    return
+                probe.kill()
+            if time.monotonic() > deadline:
+                raise LabError(f"no ssh after {timeout:g} s at one of {', '.join(hosts)}")
+
+    def _ssh_addresses(self, boxes: list[Box]) -> list[str]:
+        """Where ssh is to answer: in band only while the cable is plugged."""
         hosts = [box.machine.console for box in boxes]
-        hosts += [box.machine.address for box in boxes if 0 not in self._cables(box)]
-        command = self.network.inside(
-            sys.executable, "-I", "-S", str(HERE / "connect.py"), "--wait", str(timeout), *hosts
-        )
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as probe:
-            while probe.poll() is None:
-                for box in boxes:
-                    if not box.running():
-                        probe.kill()
-                        raise LabError(f"{box.machine.name} has died:\n{box.last_words()}")
-                time.sleep(0.05)
-            if probe.returncode:
-                silent = probe.stdout.read().split() if probe.stdout else []
-                raise LabError(f"no ssh after {timeout:g} s at {', '.join(silent)}")
+        return hosts + [box.machine.address for box in boxes if 0 not in self._cables(box)]
 
     def kill(self, names: Iterable[str]) -> None:
         """A power cut, at once, for all of them together, and for the guests that run on the nodes among them."""
@@ -279,7 +285,6 @@ class Lab:
             raise LabError("link: pull, cut or plug NICs 0 to 3")
         with self.locked():
             box = self.box(name)
-            box.folder.mkdir(exist_ok=True)
             status = box.status
             for nic in nics:
                 status.cables.pop(str(nic), None)
@@ -325,7 +330,6 @@ class Lab:
             box = self.box(name)
             if not 1 <= number <= len(box.machine.disks):
                 raise LabError(f"{name} has no disk {number}, it has {len(box.machine.disks)}")
-            box.folder.mkdir(exist_ok=True)
             status = box.status
             status.failed = sorted({*status.failed, number} if how == "fail" else {*status.failed} - {number})
             box.save(status)

@@ -78,7 +78,6 @@ class Box:
 
     def start(self, lab: Description, *, pulled: set[int], host: Machine | None = None) -> None:
         """Give it power; `host` is the node that a guest runs on, `pulled` are NICs without carrier. Returns at once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         for number, size in enumerate(self.machine.disks, 1):
             path = self.folder / f"disk{number}.img"
             if not path.exists():
@@ -159,6 +158,8 @@ class Box:
         self, command: str, *, check: bool = True, timeout: float | None = 60.0, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the machine, out of band. LabError if it fails (unless check=False) or takes too long."""
+        if not self.running():
+            raise LabError(f"{self.machine.name} has no power")
         try:
             done = subprocess.run(
                 self.ssh(command), cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False,

@@ -180,7 +180,12 @@ class Bridge:
         if box.running():  # rebooted by force
             self.lab.kill([guest])
         self.stopping.discard(guest)
-        self.lab.start([guest], on=node)
+        try:
+            self.lab.start([guest], on=node)
+        except LabError:
+            if box.status.host:
+                raise
+            return  # its power was cut meanwhile
         self.call_apart("VM.remove_from_xenstore_data", ref, WAITS)
         self.call_apart("VM.add_to_xenstore_data", ref, WAITS, "true")
         control(self.info, "guest_ip", vm=uuid, ip=box.machine.address)

@@ -91,7 +91,8 @@ def test_a_lab_whose_owner_was_killed_is_reaped() -> None:
 
 
 def test_where_it_cannot_run_it_says_so() -> None:
-    done = subprocess.run(command("up"), env=ENVIRONMENT, capture_output=True, text=True, check=False, user=65534)
+    code = "import os, sys; from lab.__main__ import main; os.setuid(65534); sys.exit(main(['up']))"
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert done.stderr == "lab: the lab needs root: namespaces, taps\n"
 
