@@ -46,8 +46,6 @@ def main() -> None:
                 [f"start with {SIZE:,} running guests", f"{full:.1f} s"],
                 ["VM.get_record by XML-RPC (the SDK)", f"{rate(lambda: sdk.xenapi.VM.get_record(ref)):.0f} calls/s"],
                 ["VM.get_record by JSON-RPC", f"{rate(lambda: session.bulk('VM.get_record', ref)):.0f} calls/s"],
-                ["VM.get_name_label by XML-RPC (the SDK)", f"{rate(lambda: sdk.xenapi.VM.get_name_label(ref)):.0f} calls/s"],
-                ["VM.get_name_label by JSON-RPC", f"{rate(lambda: session.bulk('VM.get_name_label', ref)):.0f} calls/s"],
                 [f"VM.get_all_records of {SIZE:,} by XML-RPC", f"{clock(sdk.xenapi.VM.get_all_records)[0]:.1f} s"],
                 [f"VM.get_all_records of {SIZE:,} by JSON-RPC", f"{clock(lambda: session.bulk('VM.get_all_records'))[0]:.1f} s"],
             ]
