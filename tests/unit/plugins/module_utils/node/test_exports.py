@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
-from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import SCRIPT, UNIT, WANTED, Exports, merged, portal
+from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import (
+    SCRIPT,
+    UNIT,
+    WANTED,
+    Exports,
+    merged,
+    portal,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 IQN = "iqn.2026-11.test.nobloat:node1:web1"
