@@ -78,8 +78,8 @@ class Module(NodeModule):
 
     fail_json = exit_json
 
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
+    def warn(self, warning: str) -> None:
+        self.warned.append(warning)
 
 
 def planned(module: Any) -> Plan:
