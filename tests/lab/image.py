@@ -95,7 +95,8 @@ def ensure(cache: Path | None = None) -> Image:
             _forget_old(cache, [tree, image])
         for used in (tree, image):
             if used.exists():
-                os.utime(used)
+                # Not its time of change: UML refuses a COW file whose base has another than it had at first.
+                os.utime(used, ns=(time.time_ns(), used.stat().st_mtime_ns))
     return Image(image, key)
 
 
@@ -202,7 +203,7 @@ def _proxies() -> list[str]:
 
 def _forget_old(cache: Path, keep: list[Path]) -> None:
     for path in [*cache.glob("tree-*"), *cache.glob("image-*")]:
-        if path not in keep and path.stat().st_mtime < time.time() - KEEP:
+        if path not in keep and path.stat().st_atime < time.time() - KEEP:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
