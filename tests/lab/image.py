@@ -155,8 +155,8 @@ def _build_image(tree: Path, image: Path, key: Path) -> None:
     _run("cp", "-al", str(tree), str(stage))  # hard links: from here on files are replaced, never written to
     for name, path in _rootfs():
         _write(stage / name, path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777)
-    for text, content in FILES.items():
-        _write(stage / text, content)
+    for file_name, content in FILES.items():
+        _write(stage / file_name, content)
     _made(stage / "root/.ssh").chmod(0o700)
     _write(stage / "root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(encoding="ascii"), 0o600)
     for leftover in [*stage.glob("etc/iscsi/initiatorname.iscsi"), stage / "etc/hostname"]:
@@ -164,8 +164,8 @@ def _build_image(tree: Path, image: Path, key: Path) -> None:
     units = stage / "etc/systemd/system"
     for unit in WITHOUT:
         _link(units / unit, "/dev/null")
-    for name in GENERATORS:
-        _link(stage / f"etc/systemd/system-generators/systemd-{name}-generator", "/dev/null")
+    for generator in GENERATORS:
+        _link(stage / f"etc/systemd/system-generators/systemd-{generator}-generator", "/dev/null")
     for folder in (units, stage / "usr/lib/systemd/system"):
         for wanted in folder.glob("*.wants/*"):
             if wanted.name in DISABLED or wanted.name in WITHOUT:

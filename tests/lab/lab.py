@@ -1,101 +1,31 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab: machines, network, records, and what can be done to them.
-
-Records lie in .work/lab-state/ID (or $LAB_STATE/ID): lab.json is written before the first thing that outlives this process,
-so that `down` finds everything also after an `up` that was killed. Whatever changes a lab holds its lock.
-"""
+"""A lab: what can be done to it, and to its machines."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from . import description, host, image, process
-from .description import Description
+from . import host, image, process
+from .description import GATEWAY, NODE_NICS, Description
 from .errors import LabError
 from .machine import HERE, Box
-from .network import Network
+from .records import Records, state_folder
 
-ROOT = HERE.parent.parent
 BOOT = 120.0  # seconds that a machine may take; three are usual
 
 
-def state_folder() -> Path:
-    """Where all labs have their records."""
-    return Path(os.environ.get("LAB_STATE") or ROOT / ".work/lab-state").resolve()
-
-
-class Lab:
-    """The lab of an id. It need not exist: `exists` says."""
-
-    def __init__(self, name: str = "lab") -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,20}", name):
-            raise LabError(f"{name!r} is no id of a lab: small letters, digits, dashes, at most 21")
-        self.name = name
-        self.folder = state_folder() / name
-        self.namespace = f"lab-{name}-{zlib.crc32(str(self.folder).encode()):08x}"
-        self.network = Network(self.namespace)
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is a record of it."""
-        return (self.folder / "lab.json").exists()
-
-    @property
-    def _record(self) -> dict[str, Any]:
-        try:
-            return json.loads((self.folder / "lab.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise LabError(f"no lab {self.name!r} is up; `python -m lab up` makes one") from None
-
-    @property
-    def description(self) -> Description:
-        """What it consists of. LabError if it does not exist."""
-        return description.restored(self._record["description"])
-
-    @property
-    def image(self) -> image.Image:
-        """What its machines boot from."""
-        record = self._record["image"]
-        return image.Image(Path(record["path"]), Path(record["key"]))
-
-    def box(self, name: str) -> Box:
-        """A machine by name."""
-        return self._box(self.description.machine(name))
-
-    def _box(self, machine: description.Machine) -> Box:
-        return Box(machine, self.folder / machine.name, self.network, self.image)
-
-    @property
-    def boxes(self) -> list[Box]:
-        """All machines."""
-        return [self._box(machine) for machine in self.description.machines]
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else changes the lab meanwhile."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        path = self.folder.with_suffix(".lock")
-        while True:
-            with open(path, "w", encoding="ascii") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if _same(path, file.fileno()):  # else `down` has removed it meanwhile
-                    yield
-                    return
+class Lab(Records):
+    """The lab of an id."""
 
     # -- all of it
 
@@ -108,16 +38,9 @@ class Lab:
         picture = image.ensure()
         with self.locked():
             self._remove()
-            self.folder.mkdir(parents=True)
-            if owned:
-                process.record_self(self.folder / "owner")
-            record = {"description": wanted.saved(), "image": {"path": str(picture.path), "key": str(picture.key)}}
-            (self.folder / "lab.new").write_text(json.dumps(record, indent=1), encoding="utf-8")
-            (self.folder / "lab.new").rename(self.folder / "lab.json")
-            for machine in wanted.machines:
-                (self.folder / machine.name).mkdir()
-            self.network.up(wanted)
+            self.save(wanted, picture, owned=owned)
         try:
+            self.network.up(wanted)
             if wanted.xapi is not None:
                 self._start_xapi()
             self.start([m.name for m in (wanted.nodes if wanted.xapi is not None else wanted.machines)])
@@ -269,10 +192,8 @@ class Lab:
             box.save(status)
             self.network.host(box.machine, target)
             self.network.connect(box.machine, self._cables(box))
-            lines = [f"route flush via {description.GATEWAY}"]
-            lines += [
-                f"route add {a} via {description.GATEWAY} dev host0" for a in self.description.local_addresses(target)
-            ]
+            lines = [f"route flush via {GATEWAY}"]
+            lines += [f"route add {a} via {GATEWAY} dev host0" for a in self.description.local_addresses(target)]
             box.run("ip -batch -", text="\n".join(lines) + "\n")
 
     # -- cables and disks
@@ -281,7 +202,7 @@ class Lab:
         """Cables of NICs 0 to 3: pull (carrier goes), cut (silently), plug. A node's are those of its guests, too."""
         kind = {"pull": "pulled", "cut": "cut", "plug": ""}.get(how)
         nics = list(nics)
-        if kind is None or not set(nics) <= set(description.NODE_NICS):
+        if kind is None or not set(nics) <= set(NODE_NICS):
             raise LabError("link: pull, cut or plug NICs 0 to 3")
         with self.locked():
             box = self.box(name)
@@ -306,12 +227,12 @@ class Lab:
 
     def isolate(self, node: str) -> None:
         """A partition: the node and its guests run on, and reach nobody."""
-        self.link(node, description.NODE_NICS, "cut")
+        self.link(node, NODE_NICS, "cut")
         self._tell_xapi("isolate_host", node)
 
     def rejoin(self, node: str) -> None:
         """The end of a partition."""
-        self.link(node, description.NODE_NICS, "plug")
+        self.link(node, NODE_NICS, "plug")
         self._tell_xapi("restore_host", node)
 
     def _cables(self, box: Box) -> dict[int, str]:
@@ -338,14 +259,6 @@ class Lab:
 
     # -- xapi
 
-    @property
-    def xapi(self) -> dict[str, Any] | None:
-        """xapisim's ready line; None in a lab without."""
-        try:
-            return json.loads((self.folder / "xapi.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-
     def _start_xapi(self) -> None:
         paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         with open(self.folder / "xapi.log", "ab") as log:
@@ -366,21 +279,6 @@ class Lab:
             from xapisim.launcher import control
 
             control(self.xapi, do, host=node)
-
-    @property
-    def incidents(self) -> list[str]:
-        """What the bridge to XAPI could not do: a guest started twice, for example."""
-        try:
-            return (self.folder / "incidents").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-
-
-def _same(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def labs() -> list[Lab]:

@@ -26,8 +26,8 @@ def main() -> None:
     os.rename(record + ".new", record)
     child = os.posix_spawn(command[0], command, dict(os.environ))
     while True:
-        pid, status = os.wait()
-        if pid == child:
+        ended, status = os.wait()
+        if ended == child:
             os._exit(os.waitstatus_to_exitcode(status) & 255)
 
 
