@@ -14,7 +14,7 @@ from typing import Any
 
 from . import description, host
 from .errors import CannotRun, LabError
-from .inventory import inventory
+from .inventory import inventory, write
 from .lab import Lab, labs, reap
 
 
@@ -40,10 +40,8 @@ def _up(options: argparse.Namespace) -> None:
         wanted = description.parse({"nodes": options.nodes, "guests": options.guests, "xapi": not options.no_xapi})
     lab, started = Lab(options.id), time.monotonic()
     lab.up(wanted)
-    (lab.folder / "inventory.yml").write_text(_yaml(inventory(lab)), encoding="utf-8")
-    print(
-        f"{lab.name}: {len(wanted.nodes)} nodes up in {time.monotonic() - started:.1f} s; {lab.folder / 'inventory.yml'}"
-    )
+    taken = time.monotonic() - started
+    print(f"{lab.name}: {len(wanted.nodes)} nodes up in {taken:.1f} s; {write(lab)}")
 
 
 def _down(options: argparse.Namespace) -> None:

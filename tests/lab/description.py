@@ -74,7 +74,7 @@ class San:
 
 @dataclass
 class Description:
-    """A whole lab. `xapi` is None for a lab without xapisim, else {"pool", "tls", "scenario"}."""
+    """A whole lab. `xapi` is None for a lab without xapisim, else {"pool", "tls", "scenario", "pools"}."""
 
     machines: list[Machine]
     san: San
@@ -206,9 +206,10 @@ def _san(content: Any) -> San:
 def _xapi(content: Any) -> dict[str, Any] | None:
     if content in (None, False):
         return None
-    wanted = _keys({} if content is True else content, "xapi", "pool tls scenario")
+    wanted = _keys({} if content is True else content, "xapi", "pool tls scenario pools")
     return {
         "pool": str(wanted.get("pool", "lab")),
         "tls": bool(wanted.get("tls", True)),
         "scenario": dict(wanted.get("scenario") or {}),
+        "pools": list(wanted.get("pools") or []),
     }

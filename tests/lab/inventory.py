@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from .description import NODE_NICS, SAN_NICS, SAN_OPERATOR, Machine
@@ -23,16 +25,25 @@ def inventory(lab: Lab) -> dict[str, Any]:
     }
     info = lab.xapi
     if info is not None:
-        pool = info["pools"][0]
         children["pools"] = {
             "hosts": {
                 pool["name"]: {
                     "xapi_hostname": pool["url"], "xapi_username": pool["username"], "xapi_password": pool["password"],
                     **({"xapi_ca_path": info["ca"]} if "ca" in info else {}),
                 }
+                for pool in info["pools"]
             }
         }  # fmt: skip
     return {"all": {"children": children}}
+
+
+def write(lab: Lab) -> Path:
+    """Keep it as inventory.yml in the lab's folder."""
+    import yaml
+
+    draft = lab.folder / f"inventory.{os.getpid()}"
+    draft.write_text(yaml.safe_dump(inventory(lab), sort_keys=False, width=1000), encoding="utf-8")
+    return draft.rename(lab.folder / "inventory.yml")
 
 
 def _machine(lab: Lab, machine: Machine) -> dict[str, Any]:

@@ -278,7 +278,7 @@ class Lab(Records):
         if self.xapi is not None:
             from xapisim.launcher import control
 
-            control(self.xapi, do, host=node)
+            control(self.xapi, do, pool=self.xapi["pools"][0]["name"], host=node)
 
 
 def labs() -> list[Lab]:

@@ -40,14 +40,14 @@ WAITS = "xapisim_ignore_shutdown"
 
 
 def scenario(lab: Lab) -> dict[str, Any]:
-    """Of xapisim: a pool with the nodes as its hosts, and what the description adds."""
+    """Of xapisim: a pool with the nodes as its hosts, and what the description adds, also further pools."""
     what = lab.description
     wanted = what.xapi or {}
     hosts = [
         {"name": node.name, "nics": [{"device": f"eth{nic}", "mac": node.mac(nic)} for nic in range(4)]}
         for node in what.nodes
     ]
-    return {"pools": [{"name": wanted["pool"], "hosts": hosts, "srs": [], **wanted["scenario"]}]}
+    return {"pools": [{"name": wanted["pool"], "hosts": hosts, "srs": [], **wanted["scenario"]}, *wanted["pools"]]}
 
 
 class Bridge:
@@ -188,7 +188,7 @@ class Bridge:
             return  # its power was cut meanwhile
         self.call_apart("VM.remove_from_xenstore_data", ref, WAITS)
         self.call_apart("VM.add_to_xenstore_data", ref, WAITS, "true")
-        control(self.info, "guest_ip", vm=uuid, ip=box.machine.address)
+        control(self.info, "guest_ip", pool=self.pool["name"], vm=uuid, ip=box.machine.address)
 
     def stop(self, ref: str, guest: str) -> None:
         """It is asked to shut down; when it is off, the call may go on."""

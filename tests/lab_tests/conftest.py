@@ -25,7 +25,17 @@ def _possible() -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """Two nodes and a guest, with XAPI."""
+def _shared() -> Iterator[Lab]:
     with booted("test", nodes=2, guests=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab that the module's LAB describes, for this module alone; without one: two nodes and a guest with XAPI, shared."""
+    wanted = getattr(request.module, "LAB", None)
+    if wanted is None:
+        yield request.getfixturevalue("_shared")
+        return
+    with booted(request.module.__name__.rpartition("test_")[2].replace("_", "-"), **wanted) as made:
         yield made
