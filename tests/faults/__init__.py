@@ -1,0 +1,4 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to acknowledged writes when nodes, cables, disks and controllers fail: real kernels, real power cuts."""

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab for all faults: each leaves it whole for the next, which is a test of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from faults.world import World
+from lab import host
+from lab.errors import CannotRun
+from lab.lab import reap
+
+
+@pytest.fixture(scope="session")
+def _possible() -> None:
+    try:
+        host.check()
+    except CannotRun as error:
+        pytest.skip(str(error))
+    reap()
+
+
+@pytest.fixture(scope="session")
+def world(_possible: None) -> Iterator[World]:
+    """A guest that runs and writes its first records. At the end, the figures are printed."""
+    made = World("faults")
+    made.up()
+    try:
+        made.play("site")
+        made.load.start(made.guest)
+        yield made
+    finally:
+        made.load.stop()
+        made.lab.down()
+        print("\n\n| fault | longest stall, s | acknowledged | lost | whole again after, s |\n|---|---|---|---|---|")
+        for fault, figures in made.figures:
+            print(f"| {fault} | {figures} |")
+
+
+@pytest.fixture
+def busy(world: World) -> Iterator[World]:
+    """The same, whole and writing."""
+    if not world.guest.running() or world.degraded():
+        pytest.fail("an earlier fault was not healed")
+    world.load.stop()
+    world.load.start(world.guest)
+    yield world

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two nodes and a mirrored guest, made by site.yml, and what the tests do to them and ask of them."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import xmlrpc.client
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faults.load import Load
+from lab import description
+from lab.lab import Lab
+from lab.machine import Box
+from lab_tests.helpers import Played, play, until
+
+ROOT = Path(__file__).resolve().parents[2]
+GUEST = "web1"
+DISK = "data"
+LEG = f"{GUEST}-{DISK}"
+MOUNT = "/srv"
+DESCRIPTION = ROOT / "tests/lab/demo.yml"
+
+
+def described(**more: Any) -> dict[str, Any]:
+    """The demo's lab."""
+    return {**yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8")), **more}
+
+
+class World:
+    """A lab, and the load on its guest."""
+
+    def __init__(self, name: str) -> None:
+        self.lab = Lab(name)
+        self.load = Load(f"{MOUNT}/records")
+        self.figures: list[tuple[str, str]] = []
+
+    def up(self) -> None:
+        """Only the machines."""
+        self.lab.up(description.parse(described()), owned=True)
+
+    # -- what an operator does
+
+    def play(self, playbook: str, *, failing: bool = False, **extra_vars: Any) -> Played:
+        """Run a playbook of the collection."""
+        done = play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[ROOT / "inventories/lab"])
+        assert failing == bool(done.rc), done.stdout + done.stderr
+        return done
+
+    def again(self, playbook: str, **extra_vars: Any) -> None:
+        """Run one that has done its work: nothing may change."""
+        done = self.play(playbook, **extra_vars)
+        assert done.changed == 0, done.stdout
+
+    # -- what is
+
+    @property
+    def guest(self) -> Box:
+        return self.lab.box(GUEST)
+
+    def node(self) -> str:
+        """The node that the guest's machine runs on."""
+        return self.guest.status.host
+
+    def other(self) -> str:
+        """The node that it does not run on."""
+        return next(node.name for node in self.lab.description.nodes if node.name != self.node())
+
+    def resident(self) -> str:
+        """The node that XAPI says it runs on, "" if it is not running. Asked through the plain protocol."""
+        info = self.lab.xapi
+        assert info
+        server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=ssl.create_default_context(cafile=info["ca"]))
+
+        def ask(method: str, *args: Any) -> Any:
+            reply: Any = getattr(server, method)(*args)
+            assert reply["Status"] == "Success", reply
+            return reply["Value"]
+
+        session = ask("session.login_with_password", "root", info["pools"][0]["password"])
+        vm = ask("VM.get_record", session, ask("VM.get_by_name_label", session, GUEST)[0])
+        running = vm["power_state"] == "Running"
+        return ask("host.get_name_label", session, vm["resident_on"]) if running else ""
+
+    def array(self, attribute: str) -> str:
+        """From sysfs in the guest: degraded, sync_action, array_state ..."""
+        return self.guest.run(f"cat /sys/block/$(basename $(readlink -f /dev/md/{DISK}))/md/{attribute}").stdout.strip()
+
+    def degraded(self) -> bool:
+        return self.array("degraded") != "0"
+
+    def size(self) -> int:
+        """Of the array, in bytes."""
+        return int(self.guest.run(f"blockdev --getsize64 /dev/md/{DISK}").stdout)
+
+    # -- what must be true after each fault
+
+    def whole(self) -> None:
+        """Both halves are there and alike, and all that was acknowledged is on each of them. Ends the load."""
+        self.load.stop()
+        until(lambda: not self.degraded() and self.array("sync_action") == "idle", 60, "the mirror is complete")
+        assert self.load.lost(self.guest) == "0"
+        nodes = [node.name for node in self.lab.description.nodes]
+        blocks = self.size() >> 20
+        self.guest.run(f"sync; fsfreeze -f {MOUNT}")
+        try:
+            sums = {
+                self.lab.box(node).run(f"dd if=/dev/mirror/{node}/{LEG} bs=1M count={blocks} iflag=direct 2>/dev/null | sha256sum",
+                                       timeout=180).stdout
+                for node in nodes
+            }  # fmt: skip
+        finally:
+            self.guest.run(f"fsfreeze -u {MOUNT}")
+        assert len(sums) == 1, "the halves differ"
+        for node in nodes:
+            assert self.alone(node) == "0", f"the half of {node} lacks records"
+
+    def alone(self, node: str) -> str:
+        """What is lost when the half of a node is read alone, as a plain file system, with its journal replayed."""
+        box = self.lab.box(node)
+        group = box.run(f"lvs --noheadings -o vg_name -S lv_name={LEG}").stdout.strip()
+        box.run(f"lvcreate -qq -y -s -n backup-alone -L 64m {group}/{LEG} && mkdir -p /run/alone"
+                f" && mount -t ext4 /dev/{group}/backup-alone /run/alone")  # fmt: skip
+        try:
+            return self.load.lost(box, f"/run/alone/{Path(self.load.path).name}")
+        finally:
+            box.run(f"umount /run/alone; lvremove -qq -y {group}/backup-alone")
+
+    # -- figures
+
+    def note(self, fault: str, seconds: float) -> None:
+        """For the table at the end: what the load saw, and how long it took until all was well again."""
+        load = self.load
+        self.figures.append((fault, f"{load.stall:.2f} | {load.count} | 0 | {seconds:.0f}"))
+        load.stall, load.count = 0.0, 0
+
+
+class Watch:
+    """Seconds since."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+
+    def __call__(self) -> float:
+        return time.monotonic() - self.begin
