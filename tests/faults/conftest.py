@@ -42,10 +42,10 @@ def world(_possible: None) -> Iterator[World]:
 
 
 @pytest.fixture
-def busy(world: World) -> Iterator[World]:
+def busy(world: World) -> World:
     """The same, whole and writing."""
     if not world.guest.running() or world.degraded():
         pytest.fail("an earlier fault was not healed")
     world.load.stop()
     world.load.start(world.guest)
-    yield world
+    return world

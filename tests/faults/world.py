@@ -5,19 +5,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import ssl
+import subprocess
 import time
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from faults.load import Load
 from lab import description
 from lab.lab import Lab
 from lab.machine import Box
-from lab_tests.helpers import Played, play, until
+from lab_tests.helpers import Played, play, playbook_command, playbook_environment, until
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "web1"
@@ -25,6 +32,7 @@ DISK = "data"
 LEG = f"{GUEST}-{DISK}"
 MOUNT = "/srv"
 DESCRIPTION = ROOT / "tests/lab/demo.yml"
+INVENTORY = ROOT / "inventories/lab"
 
 
 def described(**more: Any) -> dict[str, Any]:
@@ -46,11 +54,35 @@ class World:
 
     # -- what an operator does
 
+    def run(self, playbook: str, **extra_vars: Any) -> Played:
+        """Run a playbook of the collection, whatever comes of it."""
+        return play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[INVENTORY])
+
     def play(self, playbook: str, *, failing: bool = False, **extra_vars: Any) -> Played:
-        """Run a playbook of the collection."""
-        done = play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[ROOT / "inventories/lab"])
+        """Run one that has to succeed, or to fail."""
+        done = self.run(playbook, **extra_vars)
         assert failing == bool(done.rc), done.stdout + done.stderr
         return done
+
+    @contextmanager
+    def interrupted(self, playbook: str, *, after: str, kill: bool = False, **extra_vars: Any) -> Iterator[None]:
+        """The body of the with block is done once a task of this name has begun; then the playbook ends as it may, or is killed."""
+        command = playbook_command(
+            self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[INVENTORY])
+        with subprocess.Popen(command, env=playbook_environment(), text=True, start_new_session=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
+            assert process.stdout
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if re.match(rf"TASK \[.*\b{re.escape(after)}", line):
+                    break
+            else:
+                pytest.fail(f"no task {after!r} began:\n{''.join(said)}")
+            yield
+            if kill:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.read()
 
     def again(self, playbook: str, **extra_vars: Any) -> None:
         """Run one that has done its work: nothing may change."""

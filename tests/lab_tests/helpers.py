@@ -74,15 +74,28 @@ def play(
         if "\n" in str(playbook):
             Path(folder, "playbook.yml").write_text(str(playbook), encoding="utf-8")
             playbook = Path(folder, "playbook.yml")
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), *options, *["--check"] * check]
-        for each in [*inventories, write(lab)]:
-            command += ["-i", str(each)]
-        command += ["-e", json.dumps(extra_vars)] if extra_vars else []
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        command = playbook_command(lab, playbook, [*options, *["--check"] * check], extra_vars, inventories)
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=timeout
-        )
+            command, env=playbook_environment(), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            timeout=timeout,
+        )  # fmt: skip
     return Played(done.returncode, done.stdout, done.stderr, _recap(done.stdout))
+
+
+def playbook_command(
+    lab: Lab, playbook: str | Path, options: Sequence[str] = (), extra_vars: dict[str, Any] | None = None,
+    inventories: Sequence[str | Path] = (),
+) -> list[str]:  # fmt: skip
+    """What `play` runs."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), *options]
+    for each in [*inventories, write(lab)]:
+        command += ["-i", str(each)]
+    return command + (["-e", json.dumps(extra_vars)] if extra_vars else [])
+
+
+def playbook_environment() -> dict[str, str]:
+    """And its variables."""
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
 
 def _recap(stdout: str) -> dict[str, dict[str, int]]:

@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks in whose middle a node loses power: the same playbook again does what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from faults.world import DISK, GUEST, Watch, World
+from lab_tests.helpers import until
+
+
+def test_node_return(busy: World) -> None:
+    world, watch, gone = busy, Watch(), busy.other()
+    world.lab.kill([gone])
+    until(world.degraded, 30, "the mirror has lost its half")
+    world.load.grow(50)
+    world.lab.start([gone])
+    with world.interrupted("node_return", after="Take the leg into the mirror", node=gone):
+        world.lab.kill([gone])
+    world.load.grow(20)
+    world.lab.start([gone])
+    world.play("node_return", node=gone)
+    world.whole()
+    world.again("node_return", node=gone)
+    world.note("power cut in the middle of node_return.yml", watch())
+
+
+def test_guest_grow(busy: World) -> None:
+    world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
+    wanted = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
+    with world.interrupted("guest_grow", after="Grow the legs", **wanted):
+        world.lab.kill([remote])
+    until(world.degraded, 60, "the mirror has lost its half")
+    world.load.grow(20)
+    world.lab.start([remote])
+    world.play("node_return", node=remote)
+    world.play("guest_grow", **wanted)
+    assert world.size() > size
+    world.load.grow(20)
+    world.whole()
+    world.again("guest_grow", **wanted)
+    world.note("power cut in the middle of guest_grow.yml", watch())
+
+
+@pytest.fixture
+def bare(world: World) -> Iterator[World]:
+    """Another lab, before site.yml; the first one rests."""
+    world.load.stop()
+    world.lab.down()
+    fresh = World("faults-site")
+    fresh.up()
+    try:
+        yield fresh
+    finally:
+        fresh.load.stop()
+        fresh.lab.down()
+        world.figures += fresh.figures
+
+
+def test_site(bare: World) -> None:
+    """The last one, as it needs machines of its own."""
+    world, watch = bare, Watch()
+    for moment in ("Logical volumes", "Imports", "Guests"):
+        with world.interrupted("site", after=moment):
+            world.lab.kill(["node2"])
+        world.lab.start(["node2"])
+    world.play("site")
+    world.load.start(world.guest)
+    world.load.grow(50)
+    world.whole()
+    world.again("site")
+    world.note("three power cuts in the middle of site.yml", watch())
