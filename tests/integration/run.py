@@ -8,6 +8,9 @@
 Runs `ansible-test integration --local` in the collection tree it stands in (a tree below ansible_collections/nobloat/xen),
 and then checks that every state module was proven (see targets/setup_contract/action_plugins/prove.py): that it changed
 something as check mode had foretold, changed nothing the second time, and failed clearly at least once.
+
+A target that needs another pool than that of scenario.yml says so in its files/scenario.yml: `pool`, keys that replace those
+of its pool, and `more`, further pools, which it knows as TARGET-NAME.
 """
 from __future__ import annotations
 
@@ -50,22 +53,30 @@ def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:
     ]
 
 
+def pools_of(target: str, usual: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pools of a target as xapisim's scenarios describe them, its own first."""
+    path = HERE / "targets" / target / "files/scenario.yml"
+    own = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    more = [{**pool, "name": f"{target}-{pool['name']}"} for pool in own.get("more", [])]
+    return [{**usual, **own.get("pool", {}), "name": target}, *more]
+
+
 def login(pool: dict[str, Any]) -> dict[str, Any]:
     """The connection options for a pool of xapisim's ready line."""
     return {"hostname": pool["url"], "username": pool["username"], "password": pool["password"]}
 
 
-def configure(info: dict[str, Any], tls: dict[str, Any], chosen: list[str], proven: Path) -> dict[str, Any]:
-    """The variables that the targets read: `xapi` {target: connection options}, `xapisim` {control, hosts by target}.
+def configure(info: dict[str, Any], tls: dict[str, Any], proven: Path) -> dict[str, Any]:
+    """The variables that the targets read: `xapi` {pool: connection options}, `xapisim` {control, hosts by pool}.
 
     And `xapi_tls`, those of a pool with a certificate that only the authority in `xapi_ca` vouches for.
     """
     pools = {pool["name"]: pool for pool in info["pools"]}
     return {
-        "xapi": {name: login(pools[name]) for name in chosen},
+        "xapi": {name: login(pool) for name, pool in pools.items()},
         "xapi_tls": login(tls["pools"][0]),
         "xapi_ca": tls["ca"],
-        "xapisim": {"control": info["control"], "hosts": {name: pools[name]["hosts"] for name in chosen}},
+        "xapisim": {"control": info["control"], "hosts": {name: pool["hosts"] for name, pool in pools.items()}},
         "xapi_proven": str(proven),
     }
 
@@ -76,10 +87,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         proven, scenario = Path(folder, "proven.jsonl"), Path(folder, "scenario.yml")
         proven.touch()
-        pools = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))
-        scenario.write_text(yaml.safe_dump({**pools, "pools": [{**pools["pools"][0], "name": name} for name in chosen]}))
+        usual = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))["pools"][0]
+        scenario.write_text(yaml.safe_dump({"pools": [pool for name in chosen for pool in pools_of(name, usual)]}))
         with launch(scenario=scenario) as info, launch(scenario={"pools": [{"name": "secured"}]}, tls=True) as tls:
-            config.write_text(yaml.safe_dump(configure(info, tls, chosen, proven)), encoding="utf-8")
+            config.write_text(yaml.safe_dump(configure(info, tls, proven)), encoding="utf-8")
             try:
                 command = ["ansible-test", "integration", "--local", "--requirements", "--continue-on-error", "--color", "no",
                            "--python", f"{sys.version_info.major}.{sys.version_info.minor}", *chosen]
