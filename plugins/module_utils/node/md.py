@@ -41,6 +41,11 @@ class Half(object):
         role = re.match(r"Active device (\d+)", fields.get("Device Role", ""))
         self.role = int(role.group(1)) if role else None  # type: Optional[int]
         self.members = fields.get("Array State", "").split(" ")[0]
+        self.state = fields.get("State", "")
+        self.updated = fields.get("Update Time", "")
+        # Being copied to when it was last heard of: MD_FEATURE_RECOVERY_OFFSET, MD_FEATURE_RECOVERY_BITMAP (md_p.h). Such a
+        # half has the place and the event count of a complete one.
+        self.incomplete = self.role is None or bool(int(fields.get("Feature Map", "0"), 16) & 0x82)
 
     def misses(self, other: "Half") -> bool:
         """Whether this half was written to after it had lost the other one."""

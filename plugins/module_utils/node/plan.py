@@ -41,6 +41,7 @@ class Plan:
         self.after = copy.deepcopy(before if after is None else after)
         self.steps = []  # type: List[Step]
         self.warnings = []  # type: List[str]
+        self.facts = {}  # type: Dict[str, Any]  # what the result tells besides the object
 
     def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None) -> None:
         self.steps.append(Step(text, do, undo))
@@ -93,7 +94,7 @@ class NodeModule(AnsibleModule):
                     planned.after = afterwards(self, planned)
             for text in planned.warnings:
                 self.warn(text)
-            return {"changed": bool(planned.steps), "diff": planned.diff(), key: planned.after}
+            return dict(planned.facts, changed=bool(planned.steps), diff=planned.diff(), **{key: planned.after})
 
         self._guard(work)
 

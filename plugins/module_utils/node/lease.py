@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lease of a guest: a tag of its first leg on each node, written by compare and swap. Python 3.6 syntax.
+
+    nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<time>][:host=<node>][:dead=<node>+<node>]
+
+The generation grows with each start. Times are seconds since 1970 by the node's clock. The states: `starting` keeps others
+away for a while, `started` and `released` do not. `synced` is when the legs of this node were last known to be complete; a
+node that has booted since then may have missed writes.
+"""
+
+import fcntl
+import os
+import re
+import time
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional
+
+from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
+
+TAG = "nobloat.lease="
+# What LVM lets into a tag (lvm(8), tags), without the colon.
+WORD = re.compile(r"[A-Za-z0-9_+./=!#&-]{1,200}")
+PATIENCE = 30.0
+STATES = ("starting", "started", "released")
+# XenServer's dom0 has this at 1, so that nothing but its storage manager writes.
+WRITABLE = ("--config", "global/metadata_read_only=0")
+
+
+def parse(tag: str) -> Dict[str, Any]:
+    """A lease from its tag. Raises NodeError for one that cannot be understood: it might say that the guest is starting."""
+    fields = tag[len(TAG):].split(":")
+    notes = dict(field.partition("=")[::2] for field in fields[4:])
+    try:
+        generation, when, state, owner = int(fields[0]), int(fields[1]), fields[2], fields[3]
+        synced = int(notes.get("synced", 0))
+        if state not in STATES or not owner:
+            raise ValueError
+    except (ValueError, IndexError):
+        raise NodeError(f"The tag {tag} is no lease that can be understood; remove it with lvchange --deltag if you know that the "
+                        "guest is not being started.") from None
+    return {"generation": generation, "time": when, "state": state, "owner": owner, "synced": synced,
+            "host": notes.get("host", ""), "assumed_dead": [name for name in notes.get("dead", "").split("+") if name]}
+
+
+def text(lease: Dict[str, Any]) -> str:
+    """The tag of a lease. Raises NodeError where LVM would not take it."""
+    words = [lease["owner"], *filter(None, [lease["host"]]), *lease["assumed_dead"]]
+    for word in words:
+        if not WORD.fullmatch(word):
+            raise NodeError(f"'{word}' cannot be written into a lease; use letters, digits and _ + . / = ! # & - only.")
+    notes = {"synced": str(lease["synced"] or ""), "host": lease["host"], "dead": "+".join(lease["assumed_dead"])}
+    return TAG + ":".join([str(lease["generation"]), str(lease["time"]), lease["state"], lease["owner"],
+                           *(f"{key}={value}" for key, value in notes.items() if value)])
+
+
+class Leases:
+    """The lease of one guest on this node."""
+
+    def __init__(self, witness: Witness, now: Callable[[], float] = time.time) -> None:
+        self.witness = witness
+        self.now = now
+        self.volume = ""
+        self.tags: List[str] = []
+        self.current: Dict[str, Any] = {}
+        self._lock: Optional[Any] = None
+
+    def read(self) -> None:
+        """Look which leg carries the lease; it is the first one where none does yet."""
+        volumes = self.witness.volumes()
+        found = [(parse(tag), leg) for leg in volumes for tag in leg["tags"] if tag.startswith(TAG)]
+        self.current, leg = max(found, key=lambda pair: pair[0]["generation"]) if found else ({}, volumes[0] if volumes else {})
+        self.volume = f"{leg['vg']}/{leg['name']}" if leg else ""
+        self.tags = [tag for tag in leg["tags"] if tag.startswith(TAG)] if leg else []
+
+    def view(self, lease: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """A lease (the current one) with its age; {} if there is none."""
+        lease = self.current if lease is None else lease
+        # A clock that has gone back makes it young, never old.
+        return dict(lease, age=max(0, int(self.now()) - lease["time"])) if lease else {}
+
+    def lock(self) -> None:
+        """Nobody else on this node reads and writes the guest's lease until this process ends."""
+        folder = os.path.join(self.witness.root, "run/lock")
+        os.makedirs(folder, exist_ok=True)
+        name = re.sub(r"[^A-Za-z0-9_.+-]", "_", self.witness.name)
+        self._lock = open(os.path.join(folder, f"nobloat-lease-{name}"), "w")  # noqa: SIM115 - held until the process ends
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    raise NodeError(f"Another process on this node has held the lease of {self.witness.name} for {PATIENCE:g} "
+                                    "seconds.") from None
+            time.sleep(0.1)
+
+    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> Plan:
+        """What module guest_lease does. Raises NodeError where another has the lease."""
+        state = params["state"]
+        if state != "observed" and not check_mode:
+            self.lock()
+        self.read()
+        plan = Plan(f"lease of {self.witness.name}", self.view())
+        if state == "observed":
+            return plan
+        if not self.volume:
+            raise NodeError(f"No leg of {self.witness.name} is on this node, so it cannot have a lease.")
+        wanted = self.wanted(params)
+        if wanted != self.current:
+            plan.after = dict(wanted, age=0)
+            plan.step(f"write the lease of {self.witness.name}", partial(self.write, wanted))
+        return plan
+
+    def wanted(self, params: Dict[str, Any]) -> Dict[str, Any]:
+        """The lease that has to be written, or the current one where nothing has to."""
+        state, current = params["state"], self.current
+        if state == "starting":
+            return self._taken(params)
+        if state in ("synced", "stale"):
+            return self._marked(params, state == "synced")
+        mine = bool(current) and (current["owner"], current["generation"]) == (params["owner"], params["generation"])
+        if state == "released":
+            # Not the lease that is gone already, nor one of somebody else.
+            return dict(current, state="released", time=int(self.now())) if mine and current["state"] == "starting" else current
+        if not mine:
+            raise NodeError(f"{self.told()}. It is not the lease of {params['owner']} any more: the guest took longer to start "
+                            "than the lease lasts, and somebody else went on.")
+        return current if current["state"] == "started" else dict(current, state="started", time=int(self.now()))
+
+    def _taken(self, params: Dict[str, Any]) -> Dict[str, Any]:
+        current, now = self.current, int(self.now())
+        mine = bool(current) and (current["owner"], current["generation"]) == (params["owner"], params["generation"])
+        if not mine and (current.get("generation", 0) != params["seen"]):
+            raise NodeError(f"{self.told()}. It was another when it was looked at: somebody else starts the guest at this moment.")
+        if not mine and current and current["state"] == "starting" and self.view()["age"] < params["lease_time"]:
+            raise NodeError(f"{self.told()}. Wait until it is started, or for {params['lease_time'] - self.view()['age']} seconds "
+                            "if that was interrupted.")
+        if params["generation"] <= current.get("generation", 0) and not mine:
+            raise NodeError(f"generation has to grow: it is {current['generation']} already.")
+        if mine and current["state"] != "starting":
+            raise NodeError(f"{self.told()}. Take a new one.")
+        return {"generation": params["generation"], "time": now, "state": "starting", "owner": params["owner"],
+                "synced": now if params["synced"] else current.get("synced", 0), "host": params["host"] or "",
+                "assumed_dead": sorted(params["assume_dead"] or [])}
+
+    def _marked(self, params: Dict[str, Any], complete: bool) -> Dict[str, Any]:
+        """Note that the legs here are complete (from the latest start on, `generation`), or that they are not."""
+        current = dict(self.current) or {"generation": 0, "time": int(self.now()), "state": "released", "synced": 0,
+                                         "owner": params["owner"] or "nobody", "host": "", "assumed_dead": []}
+        if not complete:
+            return dict(current, synced=0)
+        generation = max(current["generation"], params["generation"] or 0)
+        if generation == current["generation"] and current["synced"] >= self.witness.boot_time() > 0:
+            return self.current or current
+        return dict(current, generation=generation, synced=int(self.now()))
+
+    def told(self) -> str:
+        """The current lease in words."""
+        lease = self.view()
+        if not lease:
+            return f"There is no lease of {self.witness.name}"
+        return (f"{lease['owner']} has had the lease of {self.witness.name} for {lease['age']} seconds "
+                f"({lease['state']}, generation {lease['generation']})")
+
+    def write(self, lease: Dict[str, Any]) -> None:
+        """In one change of LVM's metadata: there is never no lease, and never two."""
+        self.witness.run("lvchange", "--quiet", *WRITABLE, *(word for tag in self.tags for word in ("--deltag", tag)),
+                         "--addtag", text(lease), self.volume)
