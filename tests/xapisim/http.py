@@ -19,13 +19,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from . import dispatch, jsonrpc, xmlrpc
+from .db import Row
 from .errors import XapiError
 from .pool import HostRuntime, Pool
+from .schema import roles_from
+from .sessions import Login
 
 LIMIT = 300 * 1024  # bytes of a remote procedure call, xapi-consts http_limit_max_rpc_size
 REASONS = {
     200: "OK",
     204: "No Content",
+    302: "Found",
+    400: "Bad Request",
     401: "Unauthorised",
     403: "Forbidden",
     404: "Not Found",
@@ -48,6 +53,13 @@ class Request:
     pool: Pool
     runtime: HostRuntime
     cookies: dict[str, str] = field(default_factory=dict)
+    target: str = ""  # path and query as they came
+    login: Login | None = None
+
+    @property
+    def task(self) -> Row | None:
+        """The task of `task_id`. Call with the pool lock held."""
+        return self.pool.db.maybe("task", self.query.get("task_id", ""))
 
     @property
     def length(self) -> int:
@@ -58,23 +70,27 @@ class Request:
 
 @dataclass
 class Response:
-    """A whole reply."""
+    """A whole reply; or its head, with `transfer`, which then sends and reads whatever it likes until the end."""
 
     status: int
     body: bytes = b""
     content_type: str = "text/html"
     headers: dict[str, str] = field(default_factory=dict)
+    transfer: Callable[[Callable[[bytes], None]], None] | None = None
 
 
 Handler = Callable[[Request], Response]
-HANDLERS: dict[tuple[str, str], tuple[str, Handler]] = {}
+HANDLERS: dict[tuple[str, str], tuple[str, str, Handler]] = {}
 
 
-def handler(method: str, path: str, realm: str) -> Callable[[Handler], Handler]:
-    """Register an HTTP handler that wants a session (session_id=, or basic authentication)."""
+def handler(method: str, path: str, realm: str, role: str = "") -> Callable[[Handler], Handler]:
+    """Register an HTTP handler that wants a session (cookie or session_id=, or basic authentication).
+
+    `role`: the weakest role that may use it, by default any.
+    """
 
     def register(function: Handler) -> Handler:
-        HANDLERS[method, path] = realm, function
+        HANDLERS[method, path] = realm, role, function
         return function
 
     return register
@@ -94,10 +110,8 @@ def _not_here(request: Request) -> Response:
 for _method, _path, _realm in (
     ("GET", "/export", "get_export"),
     ("GET", "/export_metadata", "get_export_metadata"),
-    ("GET", "/export_raw_vdi", "get_export_raw_vdi"),
     ("PUT", "/import", "put_import"),
     ("PUT", "/import_metadata", "put_import_metadata"),
-    ("PUT", "/import_raw_vdi", "put_import_raw_vdi"),
     ("GET", "/rrd_updates", "rrd_updates"),
     ("GET", "/host_rrd", "get_host_rrd"),
     ("GET", "/vm_rrd", "get_vm_rrd"),
@@ -195,6 +209,7 @@ class HostServer:
             stream,
             self._pool,
             self._runtime,
+            target=target,
         )
         if headers.get("expect", "").lower() == "100-continue":
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -203,6 +218,12 @@ class HostServer:
         response = _answer(request)
         if request.method not in ("GET", "POST", "OPTIONS"):
             keep = False  # whatever body there was has not been read
+        if response.transfer is not None:
+            head = f"{version} {response.status} {REASONS[response.status]}\r\nconnection: close\r\n"
+            head += "".join(f"{k}: {v}\r\n" for k, v in response.headers.items())
+            sock.sendall(f"{head}content-type: {response.content_type}\r\n\r\n".encode("latin-1"))
+            response.transfer(sock.sendall)
+            return False
         extra = "".join(f"{k}: {v}\r\n" for k, v in response.headers.items())
         if response.content_type in ("text/xml", "application/json"):
             extra = "cache-control: no-cache, no-store\r\n" + extra
@@ -230,12 +251,7 @@ def _answer(request: Request) -> Response:
         )
     known = HANDLERS.get((request.method, request.path))
     if known is not None:
-        realm, function = known
-        if not _authenticated(request):
-            refusal = page(401, "unauthorised", "You need to be authenticated.")
-            refusal.headers["WWW-Authenticate"] = f'Basic realm="{realm}"'
-            return refusal
-        return function(request)
+        return _handle(request, *known)
     if request.method == "GET":
         return page(403, "forbidden", "Access to the requested resource is forbidden.")
     return page(501, "not implemented", "The request method is not implemented.")
@@ -270,20 +286,52 @@ def _internal_error(text: str) -> Response:
     )
 
 
-def _authenticated(request: Request) -> bool:
+def _handle(request: Request, realm: str, role: str, function: Handler) -> Response:
+    pool = request.pool
+    with pool.lock:
+        request.login, temporary = _log_in(request)
+        if request.login is None:
+            _fail(request, XapiError("SESSION_AUTHENTICATION_FAILED"))
+            refusal = page(401, "unauthorised", "You need to be authenticated.")
+            refusal.headers["WWW-Authenticate"] = f'Basic realm="{realm}"'
+            return refusal
+        roles = roles_from(role) if role else ()
+        if role and request.login.roles is not None and request.login.roles.isdisjoint(roles):
+            text = f"No permission in user session. (Roles with this permission: {', '.join(roles)})"
+            _fail(request, XapiError("RBAC_PERMISSION_DENIED", f"http/{realm}", text))
+            return page(403, "forbidden", "Access to the requested resource is forbidden.")
+    try:
+        return function(request)
+    except XapiError as error:
+        with pool.lock:
+            _fail(request, error)
+        return _internal_error(str(error))
+    finally:
+        if temporary:
+            with pool.lock:
+                pool.sessions.close(request.login.row)
+
+
+def _fail(request: Request, error: XapiError) -> None:
+    """The client's task, if it named one, tells why."""
+    task = request.task
+    if task is not None:
+        request.pool.tasks.fail(task, error)
+
+
+def _log_in(request: Request) -> tuple[Login | None, bool]:
+    """Who asks: cookies win over the query, basic authentication is a session for this request alone."""
     sessions = request.pool.sessions
     cookie = dict(p.strip().partition("=")[::2] for p in request.headers.get("cookie", "").split(";"))
-    ref = request.query.get("session_id") or cookie.get("session_id")
+    ref = cookie.get("session_id") or request.query.get("session_id")
     scheme, _unused, encoded = request.headers.get("authorization", "").partition(" ")
-    with request.pool.lock:
-        try:
-            if ref:
-                sessions.find(ref)
-                return True
-            if scheme.lower() == "basic":
-                name, _unused, password = base64.b64decode(encoded).decode().partition(":")
-                sessions.authenticate(name, password)
-                return True
-        except (XapiError, ValueError):
-            return False
-    return False
+    try:
+        if ref:
+            return sessions.find(ref), False
+        if scheme.lower() == "basic":
+            name, _unused, password = base64.b64decode(encoded).decode().partition(":")
+            user = sessions.authenticate(name, password)
+            return sessions.find(sessions.open(user, request.runtime.row, "http").ref), True
+    except (XapiError, ValueError):
+        pass
+    return None, False

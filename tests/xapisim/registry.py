@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,10 @@ def load_behaviours() -> None:
         importlib.import_module(f"{behaviour.__name__}.{found.name}")
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class Context:
     """One call: who makes it, on which pool, and what it may do to time and to its task."""
 
@@ -132,6 +137,25 @@ class Context:
             if left <= 0:
                 return False
             pool.lock.wait(min(left, 3600.0))
+
+    def outside(self, function: Callable[[], Any]) -> Any:
+        """What function() returns or raises, called with the pool lock released: for what takes real time."""
+        done: list[Callable[[], Any]] = []
+
+        def work() -> None:
+            try:
+                result = function()
+                done.append(lambda: result)
+            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                problem = error
+                done.append(lambda: _raise(problem))
+            with self.pool.lock:
+                self.pool.lock.notify_all()
+
+        threading.Thread(target=work, name="outside", daemon=True).start()
+        while not self.wait_until(lambda: bool(done), 60.0):
+            pass
+        return done[0]()
 
     def check_cancelled(self) -> None:
         """TASK_CANCELLED when the client has cancelled this call's task or its coordinator has died."""

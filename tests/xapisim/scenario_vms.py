@@ -175,7 +175,7 @@ def _vif(pool: Pool, vm: Row, at: int, nic: dict[str, Any], network: Row) -> Non
 
 def _run(pool: Pool, vm: Row, host: Row, state: str) -> None:
     """Put a VM on a host as if it had been started there; its agent has reported already, if it has one."""
-    vm_state.attach_devices(pool.context(), vm)
+    vm_state.attach_devices(pool.context(), vm, host)
     vm_agent.booted(pool, vm)
     vm_state.settle(pool, vm, host, "Running" if state == "Suspended" else state)
     if state != "Paused" and vm_agent.has_tools(vm):

@@ -48,6 +48,11 @@ class Tasks:
             self._running.add(task.ref)
         return task
 
+    def adopt(self, task: Row) -> None:
+        """A task of a client, on which we work from now on."""
+        self._running.add(task.ref)
+        task.allowed_operations = ["cancel"]
+
     def succeed(self, task: Row, result: str) -> None:
         """Complete a task with its XML result; the status changes last, as clients rely on."""
         if task.exists:

@@ -11,6 +11,8 @@ scenario may fill (all parts optional):
     hba:   [{SCSIid, size, device}, ...]                     default: one LUN of 1 TiB
     iso:   {location: {file name: bytes}}                    default: {"installer.iso": 64 MiB} in an empty SR
     udev:  {location: {device path: bytes}}                  default: none
+           {command: [program, argument, ...]}               real devices: called with the host's name and the location,
+                                                             it prints {device path: bytes} as JSON
 
 Names, numbers and texts of the faults: libs/sm/core/XE_SR_ERRORCODES.xml of xapi-project/sm.
 """
@@ -18,12 +20,16 @@ Names, numbers and texts of the faults: libs/sm/core/XE_SR_ERRORCODES.xml of xap
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from ..errors import XapiError
 
 if TYPE_CHECKING:
+    from ..db import Row
     from ..pool import Pool
+    from ..registry import Context
 
 Config = dict[str, str]
 
@@ -59,6 +65,8 @@ _FAULTS = {
     "ISOInvalidSMBversion": (227, "Given SMB version is not allowed. Choose either 1.0 or 3.0"),
     "CBTChangedBlocksError": (460, "Failed to calculate changed blocks for given VDIs."),
 }
+
+_PATIENCE = 60  # real seconds for the program that looks at devices
 
 # (key, fault when it is missing) in the order in which the drivers look
 _REQUIRED: dict[str, tuple[tuple[str, str], ...]] = {
@@ -124,10 +132,51 @@ def hba_luns(pool: Pool) -> list[dict[str, str]]:
     return [{"SCSIid": scsi_id, "size": str(1 << 40), "device": "/dev/sdb"}]
 
 
-def images(pool: Pool, sr_type: str, config: Config, *, blank: bool) -> dict[str, int]:
+def images(ctx: Context, host: Row, sr_type: str, config: Config, *, blank: bool) -> dict[str, int]:
     """Files or devices, with their sizes, that a scan of an ISO or udev SR finds. `blank`: nothing is known yet."""
+    if sr_type == "udev" and real_devices(ctx.pool):
+        try:
+            return _devices(ctx, host, config["location"])
+        except OSError as error:
+            raise fault("SRScan", str(error)) from None
     default = {"installer.iso": 64 << 20} if sr_type == "iso" and blank else {}
-    return dict(offered(pool, sr_type).get(config.get("location", ""), default))
+    return dict(offered(ctx.pool, sr_type).get(config.get("location", ""), default))
+
+
+def real_devices(pool: Pool) -> bool:
+    """True when a program, not the scenario, says which devices udev SRs have."""
+    return "command" in offered(pool, "udev")
+
+
+def assert_device(ctx: Context, host: Row, config: Config, path: str) -> None:
+    """SR_BACKEND_FAILURE_46 unless the host has this device of a udev SR now."""
+    if not real_devices(ctx.pool):
+        return
+    try:
+        present = _devices(ctx, host, config["location"])
+    except OSError as error:
+        raise fault("VDIUnavailable", str(error)) from None
+    if path not in present:
+        raise fault("VDIUnavailable", f"{path} does not exist on {host.name_label}")
+
+
+def _devices(ctx: Context, host: Row, location: str) -> dict[str, int]:
+    """What the program finds below a directory on a host; OSError when it fails."""
+    command = [*offered(ctx.pool, "udev")["command"], host.name_label, location]
+
+    def run() -> dict[str, int]:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+            if done.returncode:
+                raise OSError(" ".join(done.stderr.split()) or f"{command[0]} ended with code {done.returncode}")
+            return {str(path): int(size) for path, size in json.loads(done.stdout).items()}
+        except subprocess.TimeoutExpired:
+            raise OSError(f"no answer about {location} within {_PATIENCE} s") from None
+        except (ValueError, AttributeError, TypeError):
+            raise OSError(f"{command[0]} printed no JSON of paths and sizes") from None
+
+    found: dict[str, int] = ctx.outside(run)
+    return found
 
 
 def check(pool: Pool, sr_type: str, config: Config) -> None:

@@ -74,7 +74,10 @@ def attach_pbd(ctx: Context, pbd: Row) -> None:
     backend.check(ctx.pool, known.type, _clear(db, pbd.device_config))
     pbd.currently_attached = True
     if host == ctx.pool.master or not others:
-        scan_sr(ctx, sr)
+        try:
+            scan_sr(ctx, sr)
+        except XapiError as error:  # a real one scans a little later, of its own accord
+            ctx.pool.log(f"SR {sr.name_label} is attached, but cannot be scanned: {error}")
     else:
         space.measure(ctx.pool, sr)
     _refresh(db, sr)

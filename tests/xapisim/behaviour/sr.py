@@ -257,28 +257,45 @@ def scan_sr(ctx: Context, sr: Row) -> None:
     """Make the VDI records what the medium holds, and read the sizes."""
     if sr.ref in ctx.pool.faults.sr_lost:
         raise backend.fault("SRScan", "the path to the storage is lost")
-    db = ctx.db
     for fields in shelf.take(ctx.pool, sr):
         find_again(ctx, sr, fields)
     if sr.type in ("iso", "udev"):
-        pbds = plugged_pbds(db, sr)
-        known = {vdi.location: vdi for vdi in db.rows("VDI", SR=sr)}
-        present = backend.images(ctx.pool, sr.type, pbds[0].device_config, blank=not known)
-        for location, size in present.items():
-            if location not in known:
-                fields = {"name_label": location, "location": location, "virtual_size": size}
-                find_again(ctx, sr, {**fields, "physical_utilisation": size, "read_only": sr.type == "iso"})
-        if sr.type == "udev" and location_is_described(ctx.pool, pbds[0].device_config):
-            for location, vdi in known.items():
-                if location not in present:
-                    drop_record(ctx, vdi)
-                    shelf.take(ctx.pool, sr)
+        _scan_names(ctx, sr)
     space.measure(ctx.pool, sr)
+
+
+def _scan_names(ctx: Context, sr: Row) -> None:
+    """An SR whose VDIs are files or devices of a directory, as the host that works on it sees them."""
+    db = ctx.db
+    pbds = plugged_pbds(db, sr)
+    pbd = next((pbd for pbd in pbds if pbd.host == ctx.pool.master.ref), pbds[0])
+    blank = not db.rows("VDI", SR=sr)
+    present = backend.images(ctx, db.row("host", pbd.host), sr.type, pbd.device_config, blank=blank)
+    known = {vdi.location: vdi for vdi in db.rows("VDI", SR=sr)}
+    for location, size in present.items():
+        if location not in known:
+            fields = {"name_label": location, "location": location, "virtual_size": size}
+            find_again(ctx, sr, {**fields, "physical_utilisation": size, "read_only": sr.type == "iso"})
+        elif sr.type == "udev":
+            _measure_device(ctx.pool, known[location], size)
+    if sr.type == "udev" and location_is_described(ctx.pool, pbd.device_config):
+        for location, vdi in known.items():
+            if location not in present:
+                drop_record(ctx, vdi)
+                shelf.take(ctx.pool, sr)
+
+
+def _measure_device(pool: Pool, vdi: Row, size: int) -> None:
+    """A device may have another size than at the last scan, also while it is in use."""
+    if vdi.uuid in pool.disks and pool.disks.size(vdi.uuid) < size:
+        pool.disks.resize(vdi.uuid, size)
+    vdi.virtual_size = size
+    vdi.physical_utilisation = size
 
 
 def location_is_described(pool: Pool, device_config: Strings) -> bool:
     """True when the scenario says which devices a udev directory has, so that absent ones are really gone."""
-    return device_config.get("location", "") in backend.offered(pool, "udev")
+    return backend.real_devices(pool) or device_config.get("location", "") in backend.offered(pool, "udev")
 
 
 @message("SR.scan")

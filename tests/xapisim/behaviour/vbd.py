@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import XapiError
 from ..registry import NULL, message, refresh
-from .backend import fault
+from .backend import assert_device, fault, real_devices
 from .forwarding import plugged_pbds
 from .vbd_rules import assert_allowed, device_name, free_devices, interpretations, is_hvm, used_devices, valid_device
 
@@ -124,16 +124,20 @@ def _refresh(db: Database, vbd: Row) -> None:
         refresh(vdi)
 
 
-def attach(ctx: Context, vbd: Row) -> None:
-    """Attach for a VM that starts, resumes or hotplugs; an empty drive is attached, too.
+def attach(ctx: Context, vbd: Row, host: Row) -> None:
+    """Attach for a VM that starts, resumes or hotplugs on a host; an empty drive is attached, too.
 
-    Raises what the sharing rules say, and SR_BACKEND_FAILURE_46 when the path to the SR is lost.
+    Raises what the sharing rules say, and SR_BACKEND_FAILURE_46 when the path to the SR is lost or the device missing.
     """
     if not vbd.currently_attached:
         assert_allowed(ctx.db, vbd, "attach")
     vdi = None if vbd.empty else ctx.db.maybe("VDI", vbd.VDI)
     if vdi is not None and vdi.SR in ctx.pool.faults.sr_lost:
         raise fault("VDIUnavailable", f"VDI {vdi.uuid} cannot be opened")
+    if vdi is not None and real_devices(ctx.pool) and ctx.db.row("SR", vdi.SR).type == "udev":
+        pbds = ctx.db.rows("PBD", SR=vdi.SR, host=host.ref)
+        with ctx.operation(vbd, "attach"):
+            assert_device(ctx, host, pbds[0].device_config, vdi.location)
     vbd.device = device_name(vbd.userdevice)
     vbd.currently_attached = True
     _refresh(ctx.db, vbd)
@@ -158,7 +162,7 @@ def plug(ctx: Context, vbd: Row) -> None:
             raise XapiError("SR_NOT_ATTACHED", sr)
     if is_hvm(vm) and vbd.type != "CD" and vbd.mode == "RO":
         raise XapiError("DISK_VBD_MUST_BE_READWRITE_FOR_HVM", vbd)
-    attach(ctx, vbd)
+    attach(ctx, vbd, host)
 
 
 def _unplug(ctx: Context, vbd: Row, op: str) -> None:

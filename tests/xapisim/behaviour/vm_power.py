@@ -106,7 +106,7 @@ def boot(ctx: Context, vm: Row, host: Row, *, paused: bool, force: bool) -> None
     vm_agent.drop_guest_metrics(ctx.db, vm)
     vm.hardware_platform_version = needed_platform_version(vm)
     try:
-        attach_devices(ctx, vm)
+        attach_devices(ctx, vm, host)
     except XapiError:
         reset_state(ctx.db, vm, "Halted")
         raise

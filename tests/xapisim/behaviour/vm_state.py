@@ -12,6 +12,7 @@ from ..registry import NULL, refresh
 from . import vbd as vbds
 from . import vif as vifs
 from . import vm_agent
+from .pci import attach_pcis, detach_pcis
 
 if TYPE_CHECKING:
     from ..db import Database, Row
@@ -30,11 +31,11 @@ def refresh_devices(db: Database, vm: Row) -> None:
         refresh(vif)
 
 
-def attach_devices(ctx: Context, vm: Row) -> None:
-    """Plug everything for a boot. A PV guest has no drive without a medium (xapi_xenops.ml)."""
+def attach_devices(ctx: Context, vm: Row, host: Row) -> None:
+    """Plug everything for a boot on a host. A PV guest has no drive without a medium (xapi_xenops.ml)."""
     for vbd in ctx.db.rows("VBD", VM=vm):
         if vm.domain_type == "hvm" or not vbd.empty:
-            vbds.attach(ctx, vbd)
+            vbds.attach(ctx, vbd, host)
     for vif in ctx.db.rows("VIF", VM=vm):
         vifs.attach(ctx, vif)
 
@@ -60,6 +61,7 @@ def reset_state(db: Database, vm: Row, state: str, *, keep_resident: bool = Fals
                 device.currently_attached = False
         vm.requires_reboot = False
         vm_agent.halted(db, vm)
+        detach_pcis(vm)
     if state == "Halted" or (state == "Suspended" and not keep_resident):
         vm.resident_on = NULL
         vm.scheduled_to_be_resident_on = NULL
@@ -77,6 +79,7 @@ def settle(pool: Pool, vm: Row, host: Row, state: str) -> None:
     vm.scheduled_to_be_resident_on = NULL
     vm.domid = next_domid(pool)
     vm.power_state = state
+    attach_pcis(db, vm, host)
     if not db.rows("console", VM=vm):
         console = db.create("console", protocol="rfb", VM=vm)
         console.location = f"https://{host.address}/console?uuid={console.uuid}"

@@ -59,7 +59,7 @@ def restore(ctx: Context, vm: Row, host: Row, *, paused: bool) -> None:
         raise XapiError("VM_HAS_NO_SUSPEND_VDI", "VM", vm)
     if vm.ha_restart_priority == "restart":
         vm.ha_always_run = True
-    attach_devices(ctx, vm)
+    attach_devices(ctx, vm, host)
     settle(ctx.pool, vm, host, "Paused" if paused else "Running")
     drop_suspend_image(ctx, vm)
     vm_agent.expect_agent(ctx.pool, vm)
