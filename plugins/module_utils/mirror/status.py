@@ -1,0 +1,296 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How all mirrors of all pools are, from what nodes, pools and guests say. Plain functions on plain data.
+
+A node that does not answer tells nothing, but its legs are known all the same: other nodes have names for them, and VMs have
+disks on them.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+# What is said of a leg and of a mirror: a sign that does not depend on colour, and words.
+LEG_WORDS = {
+    "complete": ("✓", "complete"),
+    "resyncing": ("↻", "takes over data"),
+    "missing": ("○", "not in the mirror"),
+    "faulty": ("✕", "failed"),
+    "unreachable": ("✕", "node does not answer"),
+    "idle": ("■", "not in use"),
+    "unknown": ("?", "unknown"),
+}
+# The worst first.
+MIRROR_WORDS = {
+    "alone": ("✕", "leg without partner"),
+    "failed": ("✕", "no mirror in the guest"),
+    "degraded": ("○", "degraded"),
+    "unknown": ("?", "guest cannot be asked"),
+    "resyncing": ("↻", "resyncing"),
+    "stopped": ("■", "guest is stopped"),
+    "healthy": ("✓", "healthy"),
+}
+# Whatever else is there, these need somebody.
+TROUBLE = ("alone", "failed", "degraded", "unknown")
+COLUMNS = ("guest", "disk", "size", "legs", "state", "runs on", "lease")
+# Measures of the picture, in units of its viewBox.
+GUTTER, BOX, LEG, ROW, HEAD, GAP = 150, 190, 166, 44, 48, 50
+
+
+def status(
+    nodes: Iterable[Mapping[str, Any]],
+    vms: Iterable[Mapping[str, Any]] = (),
+    guests: Mapping[str, Mapping[str, Any] | None] | None = None,
+) -> dict[str, Any]:
+    """How the mirrors are.
+
+    `nodes`: {name, pool, host (its name in XAPI), info (result of module mirror_info, or None if it does not answer)}.
+    `vms`: those of module vm_info, each with `pool`. `guests`: by pool/name of the VM, what mirror_info says inside of it; one
+    that is not there could not be asked.
+    """
+    known = sorted(nodes, key=lambda node: (str(node.get("pool")), node["name"]))
+    machines = {(vm["pool"], vm["name"]): vm for vm in vms}
+    hosts = {(node.get("pool"), node.get("host") or node["name"]): node["name"] for node in known}
+    disks = []
+    for (pool, guest, disk), legs in sorted(_legs(known, machines).items(), key=lambda item: item[0]):
+        vm = machines.get((pool, guest))
+        asked = (guests or {}).get(f"{pool}/{guest}")
+        disks.append(_disk(pool, guest, disk, legs, vm, asked, hosts))
+    _share_leases(disks)
+    for each in disks:
+        each.update(size_text=size_text(each["size"]), lease_text=lease_text(each["lease"]))
+    order = list(MIRROR_WORDS)
+    worst = min((disk["state"] for disk in disks), key=order.index, default="healthy")
+    silent = [node["name"] for node in known if not node.get("info")]
+    found: dict[str, Any] = {
+        "healthy": worst in ("healthy", "stopped") and not silent,
+        "worst": worst,
+        "counts": {state: sum(disk["state"] == state for disk in disks) for state in order
+                   if any(disk["state"] == state for disk in disks)},
+        "nodes": [{
+            "name": node["name"], "pool": node.get("pool"), "reachable": bool(node.get("info")),
+            "legs": sum(leg["node"] == node["name"] and bool(leg["exists"]) for disk in disks for leg in disk["legs"]),
+            "runs": sorted({disk["guest"] for disk in disks if disk["runs_on"] == node["name"]}),
+        } for node in known],
+        "disks": disks,
+    }
+    found["summary"] = summary(found)
+    found["table"] = table(disks)
+    found["picture"] = picture(found["nodes"], disks)
+    return found
+
+
+# ---- legs
+
+
+def tagged(tags: Iterable[str], key: str) -> str:
+    """The value of a tag `nobloat.<key>=`, "" without one."""
+    start = f"nobloat.{key}="
+    return next((tag[len(start):] for tag in tags if tag.startswith(start)), "")
+
+
+def lease(tags: Iterable[str]) -> dict[str, Any] | None:
+    """The lease in the tags of a leg: generation, time (seconds since 1970), state, owner; None if there is none."""
+    parts = tagged(tags, "lease").split(":", 3)
+    if len(parts) < 4 or not parts[0].isdigit() or not parts[1].isdigit():
+        return None
+    return {"generation": int(parts[0]), "time": int(parts[1]), "state": parts[2], "owner": parts[3]}
+
+
+def _legs(
+    nodes: list[Mapping[str, Any]], machines: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
+    """{(pool, guest, disk): {node: leg}}. A leg of a node that does not answer has exists None."""
+    found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    whose: dict[tuple[str, str], tuple[str, str]] = {}  # (pool, name of the leg) -> guest, disk
+    for node in nodes:
+        info = node.get("info") or {}
+        exports = {export["name"]: export for export in info.get("exports", [])}
+        for volume in info.get("legs", []):
+            guest, disk = tagged(volume["tags"], "guest"), tagged(volume["tags"], "disk")
+            if not guest or not disk or volume["snapshot_of"] or volume["name"].startswith("backup"):
+                continue
+            pool = str(node.get("pool"))
+            whose[pool, volume["name"]] = guest, disk
+            export = exports.get(volume["name"], {})
+            found.setdefault((pool, guest, disk), {})[node["name"]] = {
+                "node": node["name"], "name": volume["name"], "exists": True, "size": volume["size"],
+                "exported": bool(export.get("enabled")), "lease": lease(volume["tags"]),
+            }
+    silent = {node["name"]: str(node.get("pool")) for node in nodes if not node.get("info")}
+    hints = {(entry["node"], entry["leg"]) for node in nodes for entry in (node.get("info") or {}).get("names", [])}
+    for (_pool, name), vm in machines.items():
+        for disk in vm["disks"]:
+            leg, at, node_name = str(disk["name"]).rpartition("@")
+            if at and leg.startswith(f"{name}-") and node_name in silent:
+                hints.add((node_name, leg))
+                whose.setdefault((silent[node_name], leg), (name, leg[len(name) + 1:]))
+    for node_name, leg in sorted(hints):
+        if node_name in silent and (silent[node_name], leg) in whose:
+            pool = silent[node_name]
+            guest, disk_name = whose[pool, leg]
+            found.setdefault((pool, guest, disk_name), {}).setdefault(node_name, {
+                "node": node_name, "name": leg, "exists": None, "size": None, "exported": None, "lease": None})
+    return found
+
+
+# ---- mirrors
+
+
+def device_name(position: int) -> str:
+    """The device of a disk at a position, in the guest: 4 is /dev/xvde, 26 is /dev/xvdaa."""
+    letters = ""
+    position += 1
+    while position:
+        position, rest = divmod(position - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return f"/dev/xvd{letters}"
+
+
+def _disk(
+    pool: str, guest: str, disk: str, legs: dict[str, dict[str, Any]], vm: Mapping[str, Any] | None,
+    asked: Mapping[str, Any] | None, hosts: Mapping[tuple[Any, Any], str],
+) -> dict[str, Any]:
+    power = str(vm["power_state"]) if vm else "unknown"
+    running = power == "running"
+    array = next((each for each in (asked or {}).get("arrays", []) if each["name"] == disk), None) if running else None
+    devices = {device_name(int(each["device"])): str(each["name"]) for each in (vm or {}).get("disks", [])}
+    members = {devices[member["device"]]: member for member in (array or {}).get("members", []) if member["device"] in devices}
+    progress = array["progress"] if array else None
+    found = []
+    for node, leg in sorted(legs.items()):
+        member = members.get(f"{leg['name']}@{node}")
+        state = _leg_state(leg, member, array is not None, power)
+        sign, words = LEG_WORDS[state]
+        found.append({
+            **leg, "state": state, "sign": sign, "words": words, "progress": progress if state == "resyncing" else None,
+            "runs_here": bool(running and vm and hosts.get((pool, vm["host"])) == node),
+        })
+    state = _state(found, array, power, asked is not None)
+    sign, words = MIRROR_WORDS[state]
+    if vm is None:
+        words = "no VM in the pool" if state == "stopped" else words
+    busy = array["sync_action"] if array else "idle"
+    return {
+        "pool": pool, "guest": guest, "disk": disk, "state": state, "sign": sign, "trouble": state in TROUBLE,
+        "words": words + (f", {busy} {progress:g} %" if progress is not None and busy not in ("recover", "resync") else
+                          f" {progress:g} %" if progress is not None else ""),
+        "progress": progress, "power": power, "runs_on": hosts.get((pool, vm["host"]), vm["host"]) if vm and running else None,
+        "size": array["size"] if array else next((leg["size"] for leg in found if leg["size"]), None),
+        "legs": found,
+        "lease": max((leg["lease"] for leg in found if leg["lease"]), key=lambda each: each["generation"], default=None),
+    }
+
+
+def _leg_state(leg: Mapping[str, Any], member: Mapping[str, Any] | None, array: bool, power: str) -> str:
+    if member and member["state"] == "active":
+        return "complete"
+    if leg["exists"] is None:
+        return "unreachable"
+    if member:
+        return "faulty" if member["state"] == "faulty" else "resyncing"
+    if array:
+        return "missing"
+    return "unknown" if power == "running" else "idle"
+
+
+def _state(legs: list[dict[str, Any]], array: Mapping[str, Any] | None, power: str, asked: bool) -> str:
+    if len(legs) < 2:
+        return "alone"
+    if power != "running":
+        return "stopped"
+    if array is None:
+        return "failed" if asked else "unknown"
+    if any(leg["state"] == "resyncing" for leg in legs):
+        return "resyncing"
+    if array["degraded"] or sum(leg["state"] == "complete" for leg in legs) < 2:
+        return "degraded"
+    return "resyncing" if array["sync_action"] in ("resync", "recover") else "healthy"
+
+
+def _share_leases(disks: list[dict[str, Any]]) -> None:
+    """The lease is kept with the first disk, and is that of the guest."""
+    for disk in disks:
+        known = [other["lease"] for other in disks
+                 if (other["pool"], other["guest"]) == (disk["pool"], disk["guest"]) and other["lease"]]
+        disk["lease"] = max(known, key=lambda each: each["generation"], default=None)
+
+
+# ---- words
+
+
+def size_text(size: int | None) -> str:
+    """Bytes as a person reads them, rounded: 1.5 GiB."""
+    if not size:
+        return "?"
+    value, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"
+
+
+def lease_text(found: Mapping[str, Any] | None) -> str:
+    return f"{found['owner'] or 'nobody'}, {found['state']} ({found['generation']})" if found else "none"
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """One sentence."""
+    count = len(found["disks"])
+    parts = [f"{number} {MIRROR_WORDS[state][1]}" for state, number in found["counts"].items()]
+    silent = [node["name"] for node in found["nodes"] if not node["reachable"]]
+    text = f"{count} mirrored {'disk' if count == 1 else 'disks'}" + (f": {', '.join(parts)}" if parts else "")
+    return text + (f". No answer from {', '.join(silent)}" if silent else "") + "."
+
+
+def row(disk: Mapping[str, Any]) -> list[str]:
+    legs = " ".join(f"{leg['sign']} {leg['node']}" for leg in disk["legs"])
+    return [disk["guest"], disk["disk"], disk["size_text"], legs, f"{disk['sign']} {disk['words']}", disk["runs_on"] or "-",
+            disk["lease_text"]]
+
+
+def table(disks: list[dict[str, Any]]) -> list[str]:
+    """Lines of a table with aligned columns."""
+    rows = [list(COLUMNS), *map(row, disks)]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+# ---- picture
+
+
+def picture(nodes: list[dict[str, Any]], disks: list[dict[str, Any]]) -> dict[str, Any]:
+    """A box for each node, a row for each mirror, and a line between the legs of a mirror. All numbers are whole."""
+    column = {node["name"]: GUTTER + index * (BOX + GAP) for index, node in enumerate(nodes)}
+    inner = (BOX - LEG) // 2
+    height = HEAD + max(1, len(disks)) * ROW + 12
+    legs, lines, labels, marks = [], [], [], []
+    for index, disk in enumerate(disks):
+        top = HEAD + index * ROW + 10
+        labels.append({"x": 12, "y": top + 20, "text": f"{disk['guest']} {disk['disk']}", "state": disk["state"], "sign": disk["sign"]})
+        places = sorted(column[leg["node"]] for leg in disk["legs"])
+        for left, right in pairwise(places):
+            lines.append({
+                "x1": left + inner + LEG, "x2": right + inner, "y": top + 18, "state": disk["state"],
+                "text": f"{disk['guest']} {disk['disk']}: {disk['words']}",
+            })
+        for leg in disk["legs"]:
+            x = column[leg["node"]] + inner
+            note = f"{leg['progress']:g} %" if leg["progress"] is not None else leg["words"]
+            legs.append({
+                "x": x, "y": top, "width": LEG, "height": ROW - 8, "state": leg["state"], "sign": leg["sign"], "note": note,
+                "name": f"{leg['name']}{' ▶' if leg['runs_here'] else ''}", "done": int(LEG * (leg["progress"] or 0) / 100),
+                "text": f"{leg['name']} on {leg['node']}: {leg['words']}"
+                        + (f", {note}" if leg["progress"] is not None else "") + (", the guest runs here" if leg["runs_here"] else ""),
+            })
+        if disk["runs_on"] in column and not any(leg["runs_here"] for leg in disk["legs"]):
+            marks.append({"x": column[disk["runs_on"]] + inner, "y": top + 22, "text": f"▶ {disk['guest']} runs here"})
+    return {
+        "width": GUTTER + len(nodes) * (BOX + GAP), "height": height,
+        "boxes": [{**node, "x": column[node["name"]], "y": 4, "width": BOX, "height": height - 8} for node in nodes],
+        "legs": legs, "lines": lines, "labels": labels, "marks": marks,
+    }
