@@ -52,6 +52,14 @@ WAIT_SPEC: dict[str, dict[str, Any]] = {
 PROGRESS_VARIABLE = "NOBLOAT_XEN_PROGRESS"
 
 
+class Refused(ValueError):
+    """What was asked for cannot be done now; `facts` go to the result beside `msg`, for whoever wants to act on them."""
+
+    def __init__(self, text: str, **facts: Any) -> None:
+        super().__init__(text)
+        self.facts = facts
+
+
 class XapiModule(AnsibleModule):
     """An AnsibleModule with an open XAPI session (`self.xapi`) while `converge` or `report` runs."""
 
@@ -133,7 +141,7 @@ class XapiModule(AnsibleModule):
                 result["hint"] = error.hint
             self.fail_json(msg=str(error), **result)
         if isinstance(error, ValueError):
-            self.fail_json(msg=str(error), **result)
+            self.fail_json(msg=str(error), **result, **getattr(error, "facts", {}))
         self.fail_json(
             msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {error}",
             exception=traceback.format_exc(), **result,

@@ -13,6 +13,7 @@ from typing import Any
 
 from .behaviour.host import build_host
 from .behaviour.network import build_network
+from .behaviour.pci import build_pci
 from .behaviour.pool import build_pool
 from .behaviour.sm import build_sm
 from .behaviour.sr import build_sr
@@ -29,13 +30,14 @@ from .types import NULL
 
 PASSWORD = "simulator"
 NICS = 4
-# what takes time beside messages: a guest's agent after boot, memory that migrates, data that is copied
-DURATIONS = ("guest_agent", "VM.pool_migrate:data", "VDI.copy:data")
+# what takes time beside messages: a guest's agent after boot, memory that migrates, data that is copied, a host's end and boot
+DURATIONS = ("guest_agent", "VM.pool_migrate:data", "VDI.copy:data", "host.reboot:delay", "host.reboot:boot")
 POOL_KEYS = (
     "name description password port users hosts local_sr networks bonds srs templates vms durations backends"
     " other_config tags"
 )
-HOST_KEYS = "name address nics cpus memory tags description other_config"
+HOST_KEYS = "name address nics cpus memory tags description other_config pcis"
+PCI_KEYS = "pci_id class vendor device"
 NIC_KEYS = "device mac ip netmask gateway dns management speed carrier"
 NETWORK_KEYS = "name description nic vlan mtu tags other_config"
 BOND_KEYS = "network nics mode"
@@ -173,6 +175,12 @@ def _host(pool: Pool, number: int, at: int, content: Any, where: str) -> Row:
     host.name_description = str(wanted.get("description", host.name_description))
     host.tags = [str(t) for t in wanted.get("tags") or []]
     host.other_config = {**host.other_config, **strings(wanted.get("other_config"))}
+    for n, each in enumerate(listed(wanted.get("pcis"), f"{where}.pcis")):
+        pci = keys(each, f"{where}.pcis[{n}]", PCI_KEYS)
+        build_pci(
+            pool.db, host, str(pci.get("pci_id", f"0000:0{n + 4}:00.0")), class_name=str(pci.get("class", "Controller")),
+            vendor=str(pci.get("vendor", "xapisim")), device=str(pci.get("device", f"Card {n}")),
+        )  # fmt: skip
     return host
 
 

@@ -334,3 +334,14 @@ def test_pool_settings(two: Hosts) -> None:
     assert two.call("pool.get_guest_agent_config", pool) == {}
     two.call("pool.set_default_SR", pool, "OpaqueRef:dangling")
     assert two.call("pool.get_default_SR", pool) == "OpaqueRef:dangling", "more facts, 2"
+
+
+def test_a_pci_device_keeps_a_guest_at_home(make: Callable[..., Hosts]) -> None:
+    machines = [{"name": "alpha-1", "pcis": [{"pci_id": "0000:04:00.0", "device": "T4"}]}, {"name": "alpha-2"}]
+    hosts = make(hosts=machines, vms=[{**GUEST, "other_config": {"pci": "0/0000:04:00.0"}}])
+    vm = hosts.guest()
+    (pci,) = hosts.call("VM.get_attached_PCIs", vm)
+    assert hosts.call("PCI.get_record", pci)["device_name"] == "T4"
+    assert hosts.call("host.get_vms_which_prevent_evacuation", hosts.hosts[0]) == {vm: ["VM_HAS_PCI_ATTACHED", vm]}
+    hosts.call("VM.hard_shutdown", vm)
+    assert hosts.call("VM.get_attached_PCIs", vm) == []

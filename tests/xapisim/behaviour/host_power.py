@@ -70,7 +70,7 @@ def _schedule(ctx: Context, host: Row, op: str, *, returns: bool) -> None:
     def down() -> None:
         threading.Thread(target=_go_down, args=(pool, host, key, returns), name=op, daemon=True).start()
 
-    pool.clock.later(SHUTDOWN_DELAY, down)
+    pool.clock.later(pool.durations.get("host.reboot:delay", SHUTDOWN_DELAY), down)
 
 
 def _go_down(pool: Pool, host: Row, key: str, returns: bool) -> None:
@@ -115,7 +115,7 @@ def boot_later(pool: Pool, host: Row) -> None:
         host.other_config = {**host.other_config, "boot_time": f"{int(pool.clock.now())}."}
         refresh(host)
 
-    pool.clock.later(BOOT_TIME, up)
+    pool.clock.later(pool.durations.get("host.reboot:boot", BOOT_TIME), up)
 
 
 @message("host.power_on")
