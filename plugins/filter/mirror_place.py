@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: mirror_place
+short_description: On which two nodes the legs of mirrored guests lie
+version_added: 1.0.0
+description:
+  - Returns the legs that a pool's mirrored guests have and shall have. Legs that exist stay where they are; the legs of guests
+    that are not described are returned as they are.
+  - A new guest gets the two nodes that are most apart (failure domain), have most room left afterwards, and do least, in this
+    order. All of its disks lie on the same two nodes.
+  - What is impossible fails, in plain words - too few nodes, no space, names that cannot be, a disk that would shrink.
+author: nobloat.xen contributors (@nobloat)
+positional: nodes, legs
+options:
+  _input:
+    description:
+      - The guests, each with C(name), C(disks) (each with C(name), C(size) and if need be C(mount)), and if need be C(nodes)
+        (names of the nodes that may hold its legs) and C(home).
+    type: list
+    elements: dict
+    required: true
+  nodes:
+    description:
+      - The nodes of the pool, by name. Each has C(info), the result of M(nobloat.xen.mirror_info), without which it does not
+        answer, C(vg), the volume group for legs, C(portals), the addresses that it exports on, and if need be C(stripes) (as many
+        as the group has volumes by default) and C(failure_domain).
+    type: dict
+    required: true
+  legs:
+    description: What exists, as filter P(nobloat.xen.mirror_legs#filter) returns it.
+    type: list
+    elements: dict
+    default: []
+  iqn_prefix:
+    description: Beginning of the names of exports.
+    type: str
+    default: iqn.2026-11.xen.nobloat
+"""
+
+EXAMPLES = r"""
+- name: Place the guests
+  ansible.builtin.set_fact:
+    mirror_legs: "{{ mirror_guest_list | nobloat.xen.mirror_place(nodes, mirror_legs) }}"
+  vars:
+    nodes:
+      node1:
+        info: "{{ hostvars.node1.mirror_facts_node }}"
+        vg: vg0
+        portals: [192.0.2.1]
+        failure_domain: rack1
+      node2:
+        info: "{{ hostvars.node2.mirror_facts_node }}"
+        vg: vg0
+        portals: [192.0.2.2]
+        failure_domain: rack2
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - Leg records, two for each disk, sorted by guest, disk, and home first. Each has C(guest), C(disk), C(name), C(node), C(vg),
+      C(size) in bytes, C(iqn), C(portals), C(path), C(exists), and C(slot), which is V(0) at home.
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
+
+
+def mirror_place(
+    guests: Any, nodes: Any, legs: Any = (), iqn_prefix: str = "iqn.2026-11.xen.nobloat"
+) -> list[dict[str, Any]]:
+    """See DOCUMENTATION."""
+    try:
+        known = {
+            name: node_facts(
+                facts.get("info"), vg=facts["vg"], stripes=facts.get("stripes"), portals=facts.get("portals") or (),
+                failure_domain=facts.get("failure_domain") or "",
+            )
+            for name, facts in nodes.items()
+        }
+        placed, remarks = place(guests, legs, known, iqn_prefix)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+    for remark in remarks:
+        Display().warning(remark)
+    return placed
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"mirror_place": mirror_place}
