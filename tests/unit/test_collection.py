@@ -16,6 +16,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 NAMES = [path.stem for path in MODULES]
+FILTERS = [path.stem for path in (ROOT / "plugins/filter").glob("*.py")]
+ONLY_LOOK = {"answerfile", "guest_guard"}  # they say whether something is right
 SPEAK_XAPI = [path.stem for path in MODULES if "- nobloat.xen.xapi" in path.read_text(encoding="utf-8")]  # the others run on nodes
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
@@ -83,7 +85,7 @@ def test_module_documentation(path: Path) -> None:
     assert known["check_mode"]["support"] == "full"
     assert known["idempotent"]["support"] in ("full", "partial")
     # A module that only looks has nothing to show a difference of; all others have to.
-    assert known["diff_mode"]["support"] == ("N/A" if path.stem.endswith("_info") else "full")
+    assert known["diff_mode"]["support"] == ("N/A" if path.stem.endswith("_info") or path.stem in ONLY_LOOK else "full")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -115,7 +117,7 @@ def test_playbooks_use_what_exists(path: Path) -> None:
     """Our roles and modules that a playbook or its roles name are there, each by its full name."""
     for source in [path, *ROOT.glob("roles/*/tasks/*.yml")]:
         used = re.findall(r"\bnobloat\.xen\.(\w+)", source.read_text(encoding="utf-8"))
-        assert set(used) <= {*NAMES, *(role.name for role in ROLES), *(book.stem for book in PLAYBOOKS), "all", "xapi"}, source
+        assert set(used) <= {*NAMES, *(role.name for role in ROLES), *(book.stem for book in PLAYBOOKS), *FILTERS, "all", "xapi"}, source
 
 
 def test_every_source_file_names_its_license() -> None:

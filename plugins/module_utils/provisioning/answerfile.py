@@ -36,12 +36,12 @@ class Node:
         self.attributes = attributes or {}
         self.text = text
         self.line = line
-        self.children = []  # type: List[Node]
+        self.children: list[Node] = []
 
-    def add(self, name: str, text: object = "", **attributes: object) -> Node:
+    def add(self, element: str, content: object = "", **attributes: object) -> Node:
         """A child; attributes that are None are left out, and _ stands for - in their names."""
         given = {key.replace("_", "-"): str(value) for key, value in attributes.items() if value is not None}
-        child = Node(name, given, str(text))
+        child = Node(element, given, str(content))
         self.children.append(child)
         return child
 
@@ -305,7 +305,7 @@ def _hint(name: str, known: object) -> str:
 
 def _together(root: Node, version: str) -> list[Mistake]:
     """What is wrong only with regard to something else."""
-    found = []  # type: List[Mistake]
+    found: list[Mistake] = []
     if not {"sr-type", "srtype"} & set(root.attributes):
         found.append(Mistake(root.line, "sr-type= is missing; its default is not the same in all versions: lvm or ext"))
     for node in children(root, "admin-interface"):
@@ -340,7 +340,7 @@ def _together(root: Node, version: str) -> list[Mistake]:
 
 
 def _addressed(node: Node) -> list[Mistake]:
-    found = []  # type: List[Mistake]
+    found: list[Mistake] = []
     given = set(node.attributes)
     if not given & {"name", "hwaddr"}:
         found.append(Mistake(node.line, "<admin-interface> needs name= or hwaddr="))

@@ -1,0 +1,343 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: answerfile
+short_description: Make and check an answer file for the installer of XCP-ng or XenServer
+version_added: 1.0.0
+description:
+  - Makes an answer file from options, or checks one that is given, for the installer of a certain version. It returns the
+    text; write it where the installer fetches it, as with M(ansible.builtin.copy).
+  - The installers ignore what they do not know, such as a misspelt element, and install something else. Here all of that is
+    refused, with line and reason, as is what contradicts itself, such as a gateway outside of the network.
+  - Only a hash of the root password leaves this module. Of a password in clear text one is made.
+author:
+  - nobloat.xen contributors (@nobloat)
+options:
+  version:
+    description:
+      - The installer that shall read it.
+    type: str
+    choices: [xcp-ng-8.2, xcp-ng-8.3, xenserver-8]
+    required: true
+  content:
+    description:
+      - A whole answer file to check. Then no other options count.
+    type: str
+  mode:
+    description:
+      - V(reinstall) is V(fresh) with a copy of what was installed.
+    type: str
+    choices: [fresh, reinstall]
+    default: fresh
+  sr_type:
+    description:
+      - Type of the local SR. The installers' defaults differ, so it has to be said, unless O(content) is used.
+    type: str
+    choices: [lvm, ext]
+  disk:
+    description:
+      - Where to install.
+    type: dict
+    suboptions:
+      names:
+        description:
+          - Names of the disk, or of the two of a RAID1, as V(sda), V(/dev/disk/by-id/wwn-0x5000c500a1b2c3d4).
+        type: list
+        elements: str
+      rule:
+        description:
+          - Choose the disks where the installer runs. The result is a script for its C(answerfile_generator) then. Removable and
+            USB disks are never chosen.
+        type: dict
+        suboptions:
+          choose:
+            description:
+              - Which disks, of those that fit. Of equal ones, the first by name.
+            type: str
+            choices: [smallest, largest]
+            default: smallest
+          transport:
+            description:
+              - Only such disks.
+            type: str
+            choices: [any, nvme, sata]
+            default: any
+          min_size:
+            description:
+              - Only disks of at least this size, as V(200GiB).
+            type: str
+      raid:
+        description:
+          - Make a RAID1 of two disks.
+        type: bool
+        default: false
+      guest_storage:
+        description:
+          - Whether the rest of the disk becomes the local SR.
+        type: bool
+        default: true
+      preserve_first_partition:
+        description:
+          - Whether to keep the first partition, for vendors' tools.
+        type: str
+        choices: ['true', 'false', if-utility]
+  guest_disks:
+    description:
+      - More disks for the local SR.
+    type: list
+    elements: str
+  sources:
+    description:
+      - Where the packages are.
+    type: list
+    elements: dict
+    suboptions: &media
+      type:
+        description:
+          - Kind of the address. With V(local), it is the medium that the installer was started from.
+        type: str
+        choices: [local, url, nfs]
+        required: true
+      address:
+        description:
+          - Address, as V(http://10.0.0.1/xcp-ng/) or V(nas:/export/xcp-ng).
+        type: str
+  driver_sources:
+    description:
+      - Where drivers are that the installer needs to see disks and NICs.
+    type: list
+    elements: dict
+    suboptions: *media
+  interface:
+    description:
+      - The management interface. The installer knows no bonds.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - Name of the NIC, as V(eth0). Either this or O(interface.mac) is needed.
+        type: str
+      mac:
+        description:
+          - MAC address of the NIC.
+        type: str
+      proto:
+        description:
+          - How it gets its IPv4 address.
+        type: str
+        choices: [static, dhcp, none]
+        default: dhcp
+      address:
+        description:
+          - IPv4 address with its prefix, as V(10.0.0.5/24).
+        type: str
+      gateway:
+        description:
+          - IPv4 address of the gateway.
+        type: str
+      proto6:
+        description:
+          - How it gets its IPv6 address.
+        type: str
+        choices: [static, dhcp, autoconf, none]
+      address6:
+        description:
+          - IPv6 address with its prefix.
+        type: str
+      gateway6:
+        description:
+          - IPv6 address of the gateway.
+        type: str
+      vlan:
+        description:
+          - VLAN of the management network. PXE needs an untagged one.
+        type: int
+  root_password:
+    description:
+      - Password of root, in clear text or as a hash of crypt(3). If omitted, it is asked for at the first boot.
+      - To hash one, the Python library passlib is needed.
+    type: str
+  nameservers:
+    description:
+      - Addresses of name servers.
+    type: list
+    elements: str
+  hostname:
+    description:
+      - Name of the host.
+    type: str
+  timezone:
+    description:
+      - Time zone, as V(Europe/Berlin). The installers' default is Etc/UTC.
+    type: str
+  ntp_servers:
+    description:
+      - Time servers. If omitted, those of DHCP, or the installer's own.
+    type: list
+    elements: str
+  keymap:
+    description:
+      - Keyboard, as V(us).
+    type: str
+  services:
+    description:
+      - Services by name, with V(enabled) or V(disabled).
+    type: dict
+  scripts:
+    description:
+      - What the installer fetches and runs.
+    type: list
+    elements: dict
+    suboptions:
+      stage:
+        description:
+          - When. The one for V(installation-complete) gets 0 if all went well, else 1.
+        type: str
+        choices: [installation-start, packages-installed, filesystem-populated, installation-complete]
+        required: true
+      type:
+        description:
+          - Kind of the address.
+        type: str
+        choices: [url, nfs]
+        default: url
+      url:
+        description:
+          - Its address.
+        type: str
+        required: true
+requirements:
+  - Python 3.10 or newer
+  - passlib, for passwords in clear text
+extends_documentation_fragment:
+  - nobloat.xen.node.info
+"""
+
+EXAMPLES = r"""
+- name: An answer file for a host with two disks
+  nobloat.xen.answerfile:
+    version: xcp-ng-8.3
+    sr_type: ext
+    disk:
+      names: [/dev/disk/by-id/wwn-0x5000c500a1b2c3d4, /dev/disk/by-id/wwn-0x5000c500a1b2c3d5]
+      raid: true
+    sources:
+      - type: url
+        address: http://10.0.0.1/xcp-ng/
+    interface:
+      mac: 02:66:00:00:01:00
+      proto: static
+      address: 10.0.0.5/24
+      gateway: 10.0.0.1
+    root_password: "{{ vault_root_password }}"
+    hostname: node1
+    nameservers: [10.0.0.1]
+  register: answers
+  delegate_to: localhost
+
+- name: Where the installer fetches it
+  ansible.builtin.copy:
+    content: "{{ answers.content }}"
+    dest: /srv/pxe/http/node1.xml
+    mode: "0640"
+
+- name: Look for mistakes in one that was written by hand
+  nobloat.xen.answerfile:
+    version: xenserver-8
+    content: "{{ lookup('ansible.builtin.file', 'node1.xml') }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+content:
+  description: The answer file, or the script that makes it.
+  returned: success
+  type: str
+  sample: <?xml version="1.0"?>...
+kernel_argument:
+  description: The argument of the installer's kernel that its address is given with.
+  returned: success
+  type: str
+  sample: answerfile
+"""
+
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import HASH, STAGES, VERSIONS
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished, hashed
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes
+
+MEDIA = {"type": {"type": "str", "choices": ["local", "url", "nfs"], "required": True}, "address": {"type": "str"}}
+SPEC = {
+    "version": {"type": "str", "choices": list(VERSIONS), "required": True},
+    "content": {"type": "str"},
+    "mode": {"type": "str", "choices": ["fresh", "reinstall"], "default": "fresh"},
+    "sr_type": {"type": "str", "choices": ["lvm", "ext"]},
+    "disk": {"type": "dict", "options": {
+        "names": {"type": "list", "elements": "str"},
+        "rule": {"type": "dict", "options": {
+            "choose": {"type": "str", "choices": ["smallest", "largest"], "default": "smallest"},
+            "transport": {"type": "str", "choices": ["any", "nvme", "sata"], "default": "any"},
+            "min_size": {"type": "str"},
+        }},
+        "raid": {"type": "bool", "default": False},
+        "guest_storage": {"type": "bool", "default": True},
+        "preserve_first_partition": {"type": "str", "choices": ["true", "false", "if-utility"]},
+    }},
+    "guest_disks": {"type": "list", "elements": "str"},
+    "sources": {"type": "list", "elements": "dict", "options": MEDIA},
+    "driver_sources": {"type": "list", "elements": "dict", "options": MEDIA},
+    "interface": {"type": "dict", "options": {
+        "name": {"type": "str"}, "mac": {"type": "str"},
+        "proto": {"type": "str", "choices": ["static", "dhcp", "none"], "default": "dhcp"},
+        "address": {"type": "str"}, "gateway": {"type": "str"},
+        "proto6": {"type": "str", "choices": ["static", "dhcp", "autoconf", "none"]},
+        "address6": {"type": "str"}, "gateway6": {"type": "str"}, "vlan": {"type": "int"},
+    }},
+    "root_password": {"type": "str", "no_log": True},
+    "nameservers": {"type": "list", "elements": "str"},
+    "hostname": {"type": "str"},
+    "timezone": {"type": "str"},
+    "ntp_servers": {"type": "list", "elements": "str"},
+    "keymap": {"type": "str"},
+    "services": {"type": "dict"},
+    "scripts": {"type": "list", "elements": "dict", "options": {
+        "stage": {"type": "str", "choices": list(STAGES), "required": True},
+        "type": {"type": "str", "choices": ["url", "nfs"], "default": "url"},
+        "url": {"type": "str", "required": True},
+    }},
+}
+
+
+def password_hash(module: AnsibleModule) -> str | None:
+    """The root password's hash. A hash that was given is none of the module's secrets: it has to be in the result."""
+    password = module.params["root_password"]
+    if not password or HASH.fullmatch(password):
+        module.no_log_values.discard(password)
+        return password
+    try:
+        return hashed(password, module.params["hostname"] or "")
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("passlib"), exception=traceback.format_exc())
+
+
+def main() -> None:
+    module = AnsibleModule(SPEC, supports_check_mode=True)
+    rule = (module.params["disk"] or {}).get("rule")
+    try:
+        if rule and rule["min_size"]:
+            rule["min_size"] = to_bytes(rule["min_size"])
+        content = finished(module.params, password_hash(module))
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, content=content,
+                     kernel_argument="answerfile_generator" if content.startswith("#!") else "answerfile")
+
+
+if __name__ == "__main__":
+    main()
