@@ -14,7 +14,7 @@ author:
 options:
   vgs:
     description:
-      - Volume groups whose logical volumes are returned. If omitted, those of all.
+      - Volume groups that are returned, with their logical volumes. If omitted, all.
     type: list
     elements: str
 extends_documentation_fragment:
@@ -42,6 +42,60 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+boot_id:
+  description: The kernel's name of this boot; another after each.
+  returned: success
+  type: str
+  sample: 5bd7a9d4-3c1c-4f0a-8d8a-0f6c2f1f5a7e
+uptime:
+  description: Seconds since the boot.
+  returned: success
+  type: int
+  sample: 86400
+load:
+  description: Load of the last minute, as C(uptime) says it.
+  returned: success
+  type: float
+  sample: 0.25
+vgs:
+  description: The volume groups, sorted.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name.
+      type: str
+      sample: vg0
+    size:
+      description: Size in bytes.
+      type: int
+      sample: 1099511627776
+    free:
+      description: What no volume has, in bytes.
+      type: int
+      sample: 549755813888
+    extent_size:
+      description: Size of an extent in bytes. A volume has whole extents, a striped one the same number on each of its disks.
+      type: int
+      sample: 4194304
+    free_striped:
+      description: What a volume that is striped over all of its disks can have at most, in bytes.
+      type: int
+      sample: 549755813888
+    pv_count:
+      description: Number of physical volumes.
+      type: int
+      sample: 2
+    pvs:
+      description: Those physical volumes that are there, each with C(device), C(uuid), C(size) and C(free), in bytes.
+      type: list
+      elements: dict
+      sample:
+        - device: /dev/sdb
+          uuid: w6ZJVQ-0oxI-LFQh-z0q9-YdKK-n2lO-tLrVhC
+          size: 549755813888
+          free: 274877906944
 initiator:
   description: The machine's own name as an iSCSI initiator, null if it has none.
   returned: success

@@ -13,8 +13,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Im
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import saved
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
-from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, run
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, read, run
 
+PV_FIELDS = "pv_name,pv_uuid,pv_size,pv_free,vg_name,vg_size,vg_free,vg_extent_size,pv_count"
 FIELDS = "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_attr,origin,stripes,stripe_size"
 # Every leg has the same path here on every node: NAMES/<node>/<leg>.
 NAMES = "dev/mirror"
@@ -34,18 +35,46 @@ class Node:
     def look(self, groups: Optional[List[str]]) -> Dict[str, Any]:
         """All that there is; of logical volumes, those of some volume groups if they are named."""
         return {
+            "boot_id": read(self.root, "proc/sys/kernel/random/boot_id"), "uptime": int(float(self._first("proc/uptime"))),
+            "load": float(self._first("proc/loadavg")), "vgs": self.groups(groups),
             "initiator": self.imports.initiator.name() or None, "legs": self.legs(groups), "exports": self.exported(),
             "imports": [self.imports.look(target) for target in self.imports.initiator.targets()],
             "arrays": [self.arrays.view(array) for array in self.arrays.all()], "names": self.names(),
         }
 
-    def legs(self, groups: Optional[List[str]]) -> List[Dict[str, Any]]:
-        if self.run is run and not shutil.which("lvs", path=SEARCH_PATH):
+    def _first(self, file: str) -> str:
+        """The first word of a file of the kernel."""
+        return (read(self.root, file).split() or ["0"])[0]
+
+    def _report(self, command: str, key: str, fields: str) -> List[Dict[str, str]]:
+        """What a command of LVM reports, nothing where there is no LVM."""
+        if self.run is run and not shutil.which(command, path=SEARCH_PATH):
             return []
-        out = self.run("lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", FIELDS).out
-        opened = self.blocks.opened()
+        out = self.run(command, "--reportformat", "json", "--units", "b", "--nosuffix", "-o", fields).out
+        return list(json.loads(out)["report"][0][key])
+
+    def groups(self, wanted: Optional[List[str]]) -> List[Dict[str, Any]]:
+        """The volume groups, sorted, and what one volume over all of a group's disks can have at most."""
         found = {}  # type: Dict[str, Dict[str, Any]]
-        for row in json.loads(out)["report"][0]["lv"]:
+        for row in self._report("pvs", "pv", PV_FIELDS):
+            name = row["vg_name"]
+            if not name or (wanted and name not in wanted):
+                continue
+            pv = {"device": row["pv_name"], "uuid": row["pv_uuid"], "size": int(row["pv_size"]), "free": int(row["pv_free"])}
+            group = found.setdefault(name, {
+                "name": name, "size": int(row["vg_size"]), "free": int(row["vg_free"]), "extent_size": int(row["vg_extent_size"]),
+                "pv_count": int(row["pv_count"]), "pvs": []})
+            group["pvs"].append(pv)
+        for group in found.values():
+            group["pvs"].sort(key=lambda pv: pv["device"])
+            group["free_striped"] = group["pv_count"] * min(pv["free"] for pv in group["pvs"])
+        return sorted(found.values(), key=lambda group: str(group["name"]))
+
+    def legs(self, groups: Optional[List[str]]) -> List[Dict[str, Any]]:
+        rows = self._report("lvs", "lv", FIELDS)
+        opened = self.blocks.opened() if rows else {}
+        found = {}  # type: Dict[str, Dict[str, Any]]
+        for row in rows:
             if row["lv_uuid"] in found or (groups and row["vg_name"] not in groups):
                 continue  # a volume has a row for each of its segments
             path = f"/dev/{row['vg_name']}/{row['lv_name']}"

@@ -25,6 +25,11 @@ LVS = {"report": [{"lv": [
      "lv_attr": "-wi-ao----", "origin": "", "stripes": "2", "stripe_size": "65536"},
     {"vg_name": "system", "lv_name": "root", "lv_uuid": "x", "lv_size": "4194304", "lv_tags": "", "lv_attr": "-wi-ao----", "origin": "",
      "stripes": "1", "stripe_size": "0"}]}]}
+PVS = {"report": [{"pv": [
+    {"pv_name": name, "pv_uuid": f"uuid of {name}", "pv_size": "2143289344", "pv_free": free, "vg_name": group, "vg_size": "4286578688",
+     "vg_free": "3951034368", "vg_extent_size": "4194304", "pv_count": "2"}
+    for name, group, free in (("/dev/sdc", "vg0", "2143289344"), ("/dev/sdb", "vg0", "1807745024"), ("/dev/sda2", "system", "0"),
+                              ("/dev/sdd", "", "2147483648"))]}]}
 
 
 @pytest.fixture
@@ -108,14 +113,21 @@ def test_info(root: Path) -> None:
         "chap": {"username": "u", "password": "hush"}, "loopback": False}))
 
     def command(*argv: str, **options: Any) -> Result:
-        assert argv[0] == "lvs"
-        return Result(0, json.dumps(LVS), "")
+        return Result(0, json.dumps({"lvs": LVS, "pvs": PVS}[argv[0]]), "")
 
+    put(root, "proc/sys/kernel/random/boot_id", "5bd7a9d4-3c1c-4f0a-8d8a-0f6c2f1f5a7e\n")
+    put(root, "proc/uptime", "95.62 80.00\n")
+    put(root, "proc/loadavg", "0.25 0.10 0.01 1/80 1234\n")
     found = Node(str(root), command).look(["vg0"])
     (leg,) = found["legs"]
     assert (leg["device"], leg["size"], leg["tags"], leg["open"], leg["stripes"]) == ("/dev/vg0/web1", 335544320, ["a", "b"], True, 2)
     assert [(name["node"], name["leg"], name["identity"]) for name in found["names"]] == [
         ("node1", "web1", leg["identity"]), ("node2", "gone", None), ("node2", "web1", "naa.60014051")]
+    (group,) = found["vgs"]
+    assert [pv["device"] for pv in group["pvs"]] == ["/dev/sdb", "/dev/sdc"] and group["pvs"][0]["free"] == 1807745024
+    assert {key: value for key, value in group.items() if key != "pvs"} == {
+        "name": "vg0", "size": 4286578688, "free": 3951034368, "extent_size": 4194304, "pv_count": 2, "free_striped": 2 * 1807745024}
+    assert (found["boot_id"], found["uptime"], found["load"]) == ("5bd7a9d4-3c1c-4f0a-8d8a-0f6c2f1f5a7e", 95, 0.25)
     (export,) = found["exports"]
     assert export["saved"] and not export["enabled"] and "hush" not in json.dumps(found)
     assert (found["initiator"], found["imports"], found["arrays"]) == ("iqn.2026-11.test.nobloat:node1", [], [])
