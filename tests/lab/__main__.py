@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import description, host
+from .blkback import devices
 from .errors import CannotRun, LabError
 from .inventory import inventory, write
 from .lab import Lab, labs, reap
@@ -60,6 +62,10 @@ def _ssh(options: argparse.Namespace) -> None:
         command.insert(command.index("ssh") + 1, "-t")
     sys.stdout.flush()
     os.execvp(command[0], command)
+
+
+def _devices(options: argparse.Namespace) -> None:
+    print(json.dumps(devices(Lab(options.id).box(options.machine), options.folder)))
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -127,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     ssh = verb("ssh", _ssh, "a shell or a command, out of band", "1")
     ssh.add_argument("command", nargs=argparse.REMAINDER)
     verb("inventory", lambda o: print(_yaml(inventory(lab(o))), end=""), "for Ansible, as YAML")
+    found = verb("devices", _devices, "block devices in a folder of a node with their sizes, as JSON, for xapisim", "1")
+    found.add_argument("folder")
     verb("status", _status, "all labs of this clone")
     return parser
 

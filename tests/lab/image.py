@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".work/lab-image"
 PACKAGES = (  # those of a node, and those of a guest
     "systemd-sysv udev dbus openssh-server python3 kmod iproute2 iputils-ping procps psmisc util-linux lvm2 thin-provisioning-tools"
-    " mdadm open-iscsi multipath-tools sg3-utils fio ethtool e2fsprogs xfsprogs rsync fdisk"
+    " mdadm open-iscsi multipath-tools sg3-utils fio ethtool e2fsprogs xfsprogs rsync fdisk cloud-init"
 ).split()
 UNWANTED = ("man", "doc", "locale", "info")  # below /usr/share
 SIZE = 4 << 30  # sparse
@@ -47,11 +47,12 @@ WITHOUT = (  # services that say nothing to a lab, or take long in UML
     " blk-availability.service"
 ).split()
 DISABLED = (  # multipathd: those who want it enable it, as on a dom0; dbus has a socket that starts it
-    "multipathd.service", "multipathd.socket", "dbus.service",
+    "multipathd.service", "multipathd.socket", "dbus.service", "cloud-init-hotplugd.socket",
 )  # fmt: skip
 GENERATORS = (  # all but systemd-fstab-generator
     "cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup"
 ).split()
+CLOUD_INIT = ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final")
 FILES = {
     "etc/fstab": "",
     "etc/machine-id": "",  # the kernel's command line has it
@@ -61,8 +62,14 @@ FILES = {
     "etc/systemd/system/systemd-udev-trigger.service.d/lab.conf": "[Service]\nExecStart=\nExecStart=-udevadm trigger"
     " --action=add --subsystem-match=block --subsystem-match=net\n",
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\n",
+    # Only in a guest that has a config drive, and only what one is for here. The generator, which would look for a source at
+    # every boot, is masked; so what it does, to want cloud-init.target, is done once for all (see _build_image).
+    **{f"etc/systemd/system/{n}.service.d/lab.conf": "[Unit]\nConditionKernelCommandLine=lab.cidata\n" for n in CLOUD_INIT},
+    "etc/cloud/cloud.cfg": "datasource_list: [NoCloud]\ndisable_root: false\npreserve_hostname: true\nssh_deletekeys: false\n"
+    "network: {config: disabled}\nusers: []\ncloud_init_modules: [bootcmd, write-files]\ncloud_config_modules: [runcmd]\n"
+    "cloud_final_modules: [scripts-user]\nsystem_info: {distro: debian}\n",
     # UML's own disks lie under device-mapper ones: nobody is to look at them.
-    "etc/udev/rules.d/00-lab.rules": 'KERNEL=="ubd[b-i]", OPTIONS+="nowatch", ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"\n',
+    "etc/udev/rules.d/00-lab.rules": 'KERNEL=="ubd[b-ik]", OPTIONS+="nowatch", ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"\n',
 }
 
 
@@ -170,6 +177,8 @@ def _build_image(tree: Path, image: Path, key: Path) -> None:
         for wanted in folder.glob("*.wants/*"):
             if wanted.name in DISABLED or wanted.name in WITHOUT:
                 wanted.unlink()
+    _link(stage / "etc/systemd/system-generators/cloud-init-generator", "/dev/null")
+    _link(units / "multi-user.target.wants/cloud-init.target", "/lib/systemd/system/cloud-init.target")
     for name, path in _rootfs():
         if path.suffix == ".service":
             _link(units / "sysinit.target.wants" / name.name, f"/{name}")

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,14 +83,15 @@ class Lab(Records):
         boxes = [self.box(name) for name in names]
         with self.locked():
             begun = [box for box in boxes if not box.running()]
+            nodes = {box.machine.name for box in begun if box.machine.role == "node"}
             for box in begun:
-                self._power_on(box, on)
+                self._power_on(box, on, ready=not nodes)
         self.wait(boxes)
-        for box in begun:
-            if box.machine.role == "node":
-                self._tell_xapi("restore_host", box.machine.name)
+        for name in nodes:
+            self._domains(name)
+            self._tell_xapi("restore_host", name)
 
-    def _power_on(self, box: Box, on: str) -> None:
+    def _power_on(self, box: Box, on: str, *, ready: bool) -> None:
         self._hang_up(box)
         status, where = box.status, None
         if box.machine.role == "guest":
@@ -99,6 +101,8 @@ class Lab(Records):
             status.host = where.name
             box.save(status)
             self.network.host(box.machine, where)
+            if ready:
+                self._domains(where.name)
         cables = self._cables(box)
         self.network.connect(box.machine, cables)
         box.start(self.description, pulled={n for n, kind in cables.items() if kind == "pulled"}, host=where)
@@ -179,17 +183,32 @@ class Lab(Records):
                 raise LabError(f"{box.machine.name} does not end")
             if box.machine.role == "guest":
                 status = box.status
-                status.host = ""
+                left, status.host = status.host, ""
                 box.save(status)
                 self.network.host(box.machine, None)
+                self._domains(left)
+
+    def _domains(self, name: str) -> None:
+        """Tell a node, for its xl, the guests that run on it: a line for each, UUID ID MEMORY(MiB) NAME."""
+        if not name or not self.box(name).running():
+            return
+        lines = []
+        for guest in self.description.guests:
+            status = self._box(guest).status
+            plain = f"{uuid.uuid5(uuid.NAMESPACE_DNS, guest.name)} {guest.number} {guest.memory >> 20} {guest.name}"
+            lines += [(status.domain or plain) + "\n"] if status.host == name else []
+        with contextlib.suppress(LabError):  # it is just dying
+            self.box(name).run("cat >/run/lab/domains", text="".join(lines), timeout=20)
 
     def move(self, guest: str, node: str) -> None:
         """A guest that runs is on another node from now on (after a live migration)."""
         with self.locked():
             box, target = self.box(guest), self.description.machine(node)
             status = box.status
-            status.host = node
+            left, status.host = status.host, node
             box.save(status)
+            self._domains(left)
+            self._domains(node)
             self.network.host(box.machine, target)
             self.network.connect(box.machine, self._cables(box))
             lines = [f"route flush via {GATEWAY}"]

@@ -4,7 +4,8 @@
 """One UML machine: its folder, its process, its way in.
 
 The folder has root.cow and disk<N>.img (what survives a power cut), console.log, process (the record, see process.py) and
-status.json: cables that are out, disks that fail, the node that a guest runs on.
+status.json: cables that are out, disks that fail, the node that a guest runs on. Of a guest also legs and cidata, where it has
+them: see blkback.py.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Status:
     cables: dict[str, str] = field(default_factory=dict)  # NIC -> cut or pulled
     failed: list[int] = field(default_factory=list)  # disks
     host: str = ""  # of a guest: the node that it runs on, while it does
+    domain: str = ""  # of a guest: what the node has of it in /run/lab/domains: UUID ID MEMORY NAME
 
     def out(self, *kinds: str) -> set[int]:
         """NICs whose cable is out in one of these ways."""
@@ -126,6 +128,8 @@ class Box:
             "systemd.show_status=0",
         ]  # fmt: skip
         words += [f"ubd{n}=disk{n}.img" for n in range(1, len(machine.disks) + 1)]
+        given = {name: disk for name, disk in (("cidata", "ubd9r"), ("legs", "ubd10r")) if (self.folder / name).exists()}
+        words += [f"{disk}={name}" for name, disk in given.items()]
         for nic in (*NODE_NICS, INNER_NIC, CONSOLE_NIC):
             words.append(
                 f"vec{nic}:transport=tap,ifname={tap(machine, nic)},depth=128,gro=1,mtu=9000,mac={_inner_mac(machine, nic)}"
@@ -135,6 +139,7 @@ class Box:
             "console": f"{machine.console}/24", "inner": f"{machine.inner}/24", "disks": len(machine.disks),
             "nic": "guests0" if machine.role == "node" else "host0", "initiator": machine.initiator,
             "failed": ",".join(map(str, status.failed)), "pulled": ",".join(map(str, sorted(pulled))),
+            **dict.fromkeys(given, 1),
         }  # fmt: skip
         if machine.role == "guest":
             san = lab.san

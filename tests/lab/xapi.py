@@ -18,22 +18,21 @@ import json
 import os
 import shutil
 import signal
-import socket
-import ssl
 import sys
 import tempfile
-import time
 import xmlrpc.client
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from xapisim.launcher import control, launch
 
-from . import process
+from . import blkback, process
+from .blkback import Leg
+from .calls import Calls
 from .errors import LabError
 from .lab import Lab
+from .machine import HERE
 
 GUEST = "lab_guest"
 WAITS = "xapisim_ignore_shutdown"
@@ -43,11 +42,14 @@ def scenario(lab: Lab) -> dict[str, Any]:
     """Of xapisim: a pool with the nodes as its hosts, and what the description adds, also further pools."""
     what = lab.description
     wanted = what.xapi or {}
+    paths = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    devices = ["env", f"PYTHONPATH={paths}", f"LAB_STATE={lab.folder.parent}", sys.executable, "-m", "lab", "--id", lab.name, "devices"]
     hosts = [
         {"name": node.name, "nics": [{"device": f"eth{nic}", "mac": node.mac(nic)} for nic in range(4)]}
         for node in what.nodes
     ]
-    return {"pools": [{"name": wanted["pool"], "hosts": hosts, "srs": [], **wanted["scenario"]}, *wanted["pools"]]}
+    pool = {"name": wanted["pool"], "hosts": hosts, "srs": [], "backends": {"udev": {"command": devices}}, **wanted["scenario"]}
+    return {"pools": [pool, *wanted["pools"]]}
 
 
 class Bridge:
@@ -55,79 +57,45 @@ class Bridge:
 
     def __init__(self, lab: Lab, info: dict[str, Any]) -> None:
         self.lab = lab
-        self.info = info
-        self.pool = info["pools"][0]
+        self.xapi = Calls(info)
         self.guests = {machine.name for machine in lab.description.guests}
         self.workers = {name: ThreadPoolExecutor(1) for name in self.guests}  # one thing at a time for each
         self.seen: dict[str, tuple[str, int]] = {}  # VM -> power state, domain
+        self.names: dict[str, str] = {}  # VM -> its machine
+        self.vbds: dict[str, str] = {}  # VBD -> its VM
+        self.legs: dict[str, dict[str, Leg]] = {}  # machine -> what it has been given, by device
         self.stopping: set[str] = set()
-        self.hosts: dict[str, str] = {}
-
-    # -- calls
-
-    def log_in(self) -> None:
-        """To the coordinator, whoever that is now; until one is found."""
-        while True:
-            for host in self.pool["hosts"]:
-                try:
-                    self.url, self.server = host["url"], self._server(host["url"])
-                    self.session = self._result(self.server.session.login_with_password("root", self.pool["password"]))
-                    records = self.call("host.get_all_records")
-                except (OSError, xmlrpc.client.Error, LabError):
-                    continue  # dead, or a slave
-                self.hosts = {ref: record["name_label"] for ref, record in records.items()}
-                return
-            time.sleep(0.3)
-
-    def call(self, method: str, *args: Any) -> Any:
-        """LabError with XAPI's code when it is refused."""
-        return self._result(getattr(self.server, method)(self.session, *args))
-
-    def call_apart(self, method: str, *args: Any) -> Any:
-        """The same on a connection of its own, for the workers."""
-        return self._result(getattr(self._server(self.url), method)(self.session, *args))
-
-    def _server(self, url: str) -> Any:
-        context = ssl.create_default_context(cafile=self.info["ca"]) if "ca" in self.info else None
-        return xmlrpc.client.ServerProxy(url, context=context, allow_none=True)
-
-    @staticmethod
-    def _result(reply: Any) -> Any:
-        if reply["Status"] != "Success":
-            raise LabError(": ".join(reply["ErrorDescription"]))
-        return reply["Value"]
-
-    def answers(self, host: str) -> bool:
-        """Whether a host of the pool can be reached."""
-        url = urlsplit(next(each["url"] for each in self.pool["hosts"] if each["name"] == host))
-        try:
-            socket.create_connection((url.hostname or "", url.port or 0), 1).close()
-        except OSError:
-            return False
-        return True
 
     # -- events
 
     def introduce(self) -> None:
         """Tell XAPI the initiator names of the nodes."""
         names = {node.name: node.initiator for node in self.lab.description.nodes}
-        for ref, name in self.hosts.items():
-            self.call("host.set_iscsi_iqn", ref, names[name])
+        for ref, name in self.xapi.hosts.items():
+            self.xapi.call("host.set_iscsi_iqn", ref, names[name])
 
     def follow(self) -> None:
         """For ever."""
         token = ""
         while True:
             try:
-                batch = self.call("event.from", ["vm"], token, 30.0)
+                batch = self.xapi.call("event.from", ["vm", "vbd", "vdi"], token, 30.0)
             except (OSError, xmlrpc.client.Error, LabError):
-                self.log_in()
+                self.xapi.log_in()
                 token = ""
                 continue
             token = batch["token"]
+            changed: set[str] = set()  # VMs whose disks are to be looked at
             for event in batch["events"]:
-                if event["operation"] != "del":
-                    self.changed(event["ref"], event["snapshot"])
+                kind, ref, record = event["class"].lower(), event["ref"], event.get("snapshot") or {}
+                if kind == "vbd":
+                    changed.add(self.vbds.setdefault(ref, record.get("VM", "")))
+                elif kind == "vdi":
+                    changed.update(self.vbds.get(vbd, "") for vbd in record.get("VBDs", ()))
+                elif event["operation"] != "del":
+                    self.changed(ref, record)
+            for vm in changed & self.names.keys():
+                self.do(self.names[vm], self.adapt, vm, self.names[vm])
 
     def changed(self, ref: str, vm: dict[str, Any]) -> None:
         """Look at a VM's record as it is now."""
@@ -140,12 +108,13 @@ class Bridge:
             if before[0] != vm["power_state"]:
                 self.incident(f"{vm['name_label']}: there is no guest machine {guest}")
             return
+        self.names[ref] = guest
         wished = {"clean_shutdown", "clean_reboot", "shutdown"} & set(vm["current_operations"].values())
         if wished and guest not in self.stopping:
             self.stopping.add(guest)
             self.do(guest, self.stop, ref, guest)
         if vm["power_state"] == "Running" and (before[0] != "Running" or before[1] != domain):
-            self.do(guest, self.start, ref, guest, self.hosts[vm["resident_on"]], vm["uuid"])
+            self.do(guest, self.start, ref, guest, self.xapi.hosts[vm["resident_on"]], vm)
         elif vm["power_state"] == "Halted" and before[0] != "Halted":
             self.do(guest, self.kill, guest)
 
@@ -167,39 +136,78 @@ class Bridge:
 
     # -- what is done
 
-    def start(self, ref: str, guest: str, node: str, uuid: str) -> None:
+    def start(self, ref: str, guest: str, node: str, vm: dict[str, Any]) -> None:
         """The VM runs on a node: so does the machine."""
         box = self.lab.box(guest)
-        where = box.status.host
+        status, where = box.status, box.status.host
+        if box.running() and where != node and not self.xapi.answers(where):
+            self.incident(f"{guest} was started on {node} while it runs on {where}")
+            return
+        status.domain = f"{vm['uuid']} {vm['domid']} {box.machine.memory >> 20} {vm['name_label']}"
+        box.save(status)
         if box.running() and where != node:
-            if not self.answers(where):
-                self.incident(f"{guest} was started on {node} while it runs on {where}")
-            else:
-                self.lab.move(guest, node)
+            self.lab.move(guest, node)
             return
         if box.running():  # rebooted by force
             self.lab.kill([guest])
         self.stopping.discard(guest)
+        self.give(ref, guest, node)
         try:
             self.lab.start([guest], on=node)
         except LabError:
             if box.status.host:
                 raise
             return  # its power was cut meanwhile
-        self.call_apart("VM.remove_from_xenstore_data", ref, WAITS)
-        self.call_apart("VM.add_to_xenstore_data", ref, WAITS, "true")
-        control(self.info, "guest_ip", pool=self.pool["name"], vm=uuid, ip=box.machine.address)
+        for device in self.legs[guest].keys() - blkback.attached(box):
+            self.incident(f"{guest}: {device}: no login to {self.legs[guest].pop(device).path}")
+        self.xapi.apart("VM.remove_from_xenstore_data", ref, WAITS)
+        self.xapi.apart("VM.add_to_xenstore_data", ref, WAITS, "true")
+        control(self.xapi.info, "guest_ip", pool=self.xapi.pool["name"], vm=vm["uuid"], ip=box.machine.address)
+
+    def give(self, ref: str, guest: str, node: str) -> None:
+        """Its legs and its config drive, for the boot. What cannot be had is an incident, and the rest is given."""
+        legs, drive = blkback.disks(self.xapi, ref)
+        logins, content = [], b""
+        self.legs[guest] = {}
+        for device, leg in sorted(legs.items()):
+            try:
+                logins.append(blkback.login(self.lab, leg, node))
+                self.legs[guest][device] = leg
+            except LabError as error:
+                self.incident(f"{guest}: {error}")
+        if drive:
+            try:
+                content = self.xapi.download(drive)
+            except LabError as error:
+                self.incident(f"{guest}: its config drive: {error}")
+        blkback.hand_over(self.lab.box(guest), logins, content)
+
+    def adapt(self, ref: str, guest: str) -> None:
+        """Disks that were plugged, unplugged or have grown while it runs."""
+        box, has = self.lab.box(guest), self.legs.get(guest, {})
+        if not box.running() or self.xapi.apart("VM.get_power_state", ref) != "Running":
+            return
+        wanted = blkback.disks(self.xapi, ref)[0]
+        for device in has.keys() - wanted.keys():
+            del has[device]
+            blkback.unplug(box, device)
+        for device, leg in sorted(wanted.items()):
+            if device not in has:
+                blkback.plug(box, blkback.login(self.lab, leg, box.status.host))
+            elif leg.size != has[device].size:
+                blkback.grow(box, device)
+            has[device] = leg
 
     def stop(self, ref: str, guest: str) -> None:
         """It is asked to shut down; when it is off, the call may go on."""
         self.lab.stop([guest])
-        self.call_apart("VM.remove_from_xenstore_data", ref, WAITS)
+        self.xapi.apart("VM.remove_from_xenstore_data", ref, WAITS)
 
     def kill(self, guest: str) -> None:
         """Its VM is Halted; the machine is, too, unless that is only what the pool believes."""
         box = self.lab.box(guest)
         self.stopping.discard(guest)
-        if box.running() and self.answers(box.status.host):
+        if box.running() and self.xapi.answers(box.status.host):
             self.lab.kill([guest])
 
 
@@ -215,7 +223,6 @@ def main() -> None:
         if "ca" in info:
             info["ca"] = str(shutil.copy(info["ca"], lab.folder / "ca.pem"))
         bridge = Bridge(lab, info)
-        bridge.log_in()
         bridge.introduce()
         draft = lab.folder / "xapi.new"
         draft.write_text(json.dumps(info), encoding="utf-8")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +109,26 @@ def _recap(stdout: str) -> dict[str, dict[str, int]]:
     }
 
 
+class Xapi:
+    """A session on the pool of the nodes: xapi("VM.get_record", ref)."""
+
+    def __init__(self, lab: Lab) -> None:
+        info = lab.xapi
+        assert info
+        context = ssl.create_default_context(cafile=info["ca"]) if "ca" in info else None
+        self.server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=context)
+        self.session = self.result(self.server.session.login_with_password("root", info["pools"][0]["password"]))
+        self.hosts: dict[str, str] = {r["name_label"]: ref for ref, r in self("host.get_all_records").items()}
+
+    @staticmethod
+    def result(reply: Any) -> Any:
+        assert reply["Status"] == "Success", reply
+        return reply["Value"]
+
+    def __call__(self, method: str, *args: Any) -> Any:
+        return self.result(getattr(self.server, method)(self.session, *args))
+
+
 def until(condition: Callable[[], Any], timeout: float, what: str) -> Any:
     """The first true answer; an assertion fails after timeout seconds."""
     deadline = time.monotonic() + timeout
@@ -128,3 +150,18 @@ def bond(lab: Lab, name: str, options: str) -> None:
         f"ip link add bond0 type bond {options}; ip link set eth2 master bond0; ip link set eth3 master bond0;"
         f"ip addr add {machine.san_addresses[0]}/24 dev bond0; ip link set bond0 up"
     )
+
+
+def export(device: str, iqn: str, address: str, initiators: Sequence[str]) -> str:
+    """Commands for a node: a block device as LUN 0 of a target, for these initiators."""
+    name = iqn.rpartition(":")[2]
+    core, group = f"core/iblock_0/{name}", f"iscsi/{iqn}/tpgt_1"
+    lines = [
+        "set -e; modprobe -a target_core_mod target_core_iblock iscsi_target_mod; cd /sys/kernel/config/target",
+        f"mkdir -p {core} iscsi; echo udev_path={device} >{core}/control; echo 1 >{core}/enable",
+        f"mkdir -p {group}/lun/lun_0 {group}/np/{address}:3260; ln -s $PWD/{core} {group}/lun/lun_0/it",
+        f"echo 0 >{group}/attrib/authentication",
+    ]
+    for each in initiators:
+        lines.append(f"mkdir -p {group}/acls/{each}/lun_0; ln -s $PWD/{group}/lun/lun_0 {group}/acls/{each}/lun_0/it")
+    return "\n".join([*lines, f"echo 1 >{group}/enable"])

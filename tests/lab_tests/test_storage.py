@@ -6,22 +6,9 @@
 from __future__ import annotations
 
 from lab.lab import Lab
-from lab_tests.helpers import bond, until
+from lab_tests.helpers import bond, export, until
 
 TARGET = "iqn.2026-11.test.nobloat:node1.leg"
-EXPORT = """set -e
-modprobe -a target_core_mod target_core_iblock iscsi_target_mod
-cd /sys/kernel/config/target
-mkdir -p core/iblock_0/leg
-echo udev_path=/dev/vg1/leg >core/iblock_0/leg/control
-echo 1 >core/iblock_0/leg/enable
-tpg=iscsi/{target}/tpgt_1
-mkdir -p iscsi && mkdir -p $tpg/lun/lun_0 $tpg/np/{address}:3260 $tpg/acls/{initiator}/lun_0
-ln -s /sys/kernel/config/target/core/iblock_0/leg $tpg/lun/lun_0/leg
-ln -s /sys/kernel/config/target/$tpg/lun/lun_0 $tpg/acls/{initiator}/lun_0/leg
-echo 0 >$tpg/attrib/authentication
-echo 1 >$tpg/enable
-"""
 
 
 def test_a_striped_volume_is_seen_over_the_san_and_survives_the_death_of_its_node(lab: Lab) -> None:
@@ -32,8 +19,8 @@ def test_a_striped_volume_is_seen_over_the_san_and_survives_the_death_of_its_nod
         "pvcreate -qy /dev/mapper/disk1 /dev/mapper/disk2 && vgcreate -q vg1 /dev/mapper/disk1 /dev/mapper/disk2"
     )
     source.run("lvcreate -qy -i2 -I64k -L 256M -n leg vg1")
-    export = EXPORT.format(target=TARGET, address="10.66.2.1", initiator=sink.machine.initiator)
-    source.run(export)
+    make = export("/dev/vg1/leg", TARGET, "10.66.2.1", [sink.machine.initiator])
+    source.run(make)
     node = f"iscsiadm -m node -T {TARGET} -p 10.66.2.1:3260"
     sink.run(f"iscsiadm -m discovery -t sendtargets -p 10.66.2.1 && {node} -l")
     device = "/dev/disk/by-path/ip-10.66.2.1:3260-iscsi-" + TARGET + "-lun-0"
@@ -47,7 +34,7 @@ def test_a_striped_volume_is_seen_over_the_san_and_survives_the_death_of_its_nod
     lab.start(["node1"])
     bond(lab, "node1", "mode active-backup miimon 100")
     until(lambda: source.run("test -e /dev/vg1/leg", check=False).returncode == 0, 30, "the volume group is active")
-    source.run(export)
+    source.run(make)
     read = f"dd if={device} bs=512 count=1 iflag=direct status=none | head -c 13"
     until(lambda: sink.run(read, check=False, timeout=60).stdout == "over the wire", 60, "the session is back")
     sink.run(f"{node} -u; {node} -o delete")

@@ -5,33 +5,10 @@
 
 from __future__ import annotations
 
-import ssl
-import xmlrpc.client
-from typing import Any
-
 import pytest
 
 from lab.lab import Lab
-from lab_tests.helpers import until
-
-
-class Xapi:
-    """A session."""
-
-    def __init__(self, lab: Lab) -> None:
-        info = lab.xapi
-        assert info
-        context = ssl.create_default_context(cafile=info["ca"])
-        self.server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=context)
-        self.session = self.result(self.server.session.login_with_password("root", info["pools"][0]["password"]))
-        self.hosts = {r["name_label"]: ref for ref, r in self("host.get_all_records").items()}
-
-    def result(self, reply: Any) -> Any:
-        assert reply["Status"] == "Success", reply
-        return reply["Value"]
-
-    def __call__(self, method: str, *args: Any) -> Any:
-        return self.result(getattr(self.server, method)(self.session, *args))
+from lab_tests.helpers import Xapi, until
 
 
 @pytest.fixture(scope="module")
