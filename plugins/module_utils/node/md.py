@@ -32,6 +32,10 @@ class Half(object):
             key, colon, value = line.partition(" : ")
             if colon:
                 fields.setdefault(key.strip(), value.strip())
+
+        def number(key: str) -> int:
+            return int((fields.get(key) or "0").split()[0])
+
         self.uuid = fields.get("Array UUID", "")
         self.name = fields.get("Name", "").split()[0].rpartition(":")[2] if fields.get("Name") else ""
         self.level = fields.get("Raid Level", "")
@@ -43,6 +47,8 @@ class Half(object):
         self.members = fields.get("Array State", "").split(" ")[0]
         self.state = fields.get("State", "")
         self.updated = fields.get("Update Time", "")
+        self.size = number("Array Size") * 1024  # bytes of data; they begin where the half begins with metadata 1.0
+        self.place = number("Super Offset") * 512  # of the superblock itself
         # Being copied to when it was last heard of: MD_FEATURE_RECOVERY_OFFSET, MD_FEATURE_RECOVERY_BITMAP (md_p.h). Such a
         # half has the place and the event count of a complete one.
         self.incomplete = self.role is None or bool(int(fields.get("Feature Map", "0"), 16) & 0x82)
@@ -127,6 +133,12 @@ class Arrays:
                 return f"/dev/md/{name}"
         return f"/dev/{array}"
 
+    def guest_name(self, member: str) -> str:
+        """The path of a member: that which tells its place among the guest's disks (/dev/xvdb), if it is not the kernel's own."""
+        folder = os.path.join(self.root, "dev")
+        return next((f"/dev/{name}" for name in names(folder) if name.startswith("xvd") and name != member
+                     and os.path.basename(os.path.realpath(os.path.join(folder, name))) == member), f"/dev/{member}")
+
     def progress(self, array: str) -> Optional[float]:
         """How much of a resync is done, in percent; None without one."""
         done, _slash, total = self.get(array, "sync_completed").partition("/")
@@ -143,7 +155,7 @@ class Arrays:
             state = "faulty" if "faulty" in flags else "active" if "in_sync" in flags else \
                 "rebuilding" if slot not in ("none", "") else "spare"
             members.append({
-                "device": (paths or {}).get(member, f"/dev/{member}"), "state": state, "write_mostly": "write_mostly" in flags,
+                "device": (paths or {}).get(member) or self.guest_name(member), "state": state, "write_mostly": "write_mostly" in flags,
                 "failfast": "failfast" in flags, "slot": int(slot) if slot.isdigit() else None,
                 "size": int(read(self.block, member, "size") or 0) * 512,
                 "errors": int(self.get(array, f"dev-{member}/errors") or 0),
@@ -157,7 +169,9 @@ class Arrays:
             "metadata": self.get(array, "metadata_version"), "raid_devices": int(self.get(array, "raid_disks") or 0),
             "size": int(read(self.block, array, "size") or 0) * 512, "state": self.get(array, "array_state"),
             "degraded": degraded, "healthy": not degraded and action in ("idle", ""), "sync_action": action,
-            "progress": self.progress(array), "mismatches": int(self.get(array, "mismatch_cnt") or 0),
+            "progress": self.progress(array), "bitmap": self.get(array, "bitmap/location") not in ("", "none"),
+            "growth_guard": self.guard() if self.get(array, "metadata_version") == "1.0" else "",
+            "mismatches": int(self.get(array, "mismatch_cnt") or 0),
             "members": sorted(members, key=lambda member: member["device"]),
         }
 
@@ -192,7 +206,7 @@ class Arrays:
             stream.write(flag)
 
     def take_all_space(self, array: str) -> None:
-        """Have every member use all of its device; the superblock moves to the new end."""
+        """Have every member use all of its device; the superblock moves to the new end. There must be no bitmap."""
         for member in self.members(array):
             with open(os.path.join(self.block, array, "md", f"dev-{member}", "size"), "w") as stream:
                 stream.write("0")

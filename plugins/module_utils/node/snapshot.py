@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LVM snapshots of legs, and what has to end with the process that works on them. Python 3.6 syntax."""
+
+import ctypes
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Any, Callable, Dict, Optional, Sequence
+
+from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import libc
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
+    SEARCH_PATH,
+    CommandError,
+    NodeError,
+    Result,
+    run,
+)
+
+PREFIX = "backup-"  # names of volumes that begin so are no legs
+FIELDS = "vg_name,lv_name,lv_size,vg_free,vg_extent_size,origin,pool_lv,segtype"
+CLONE_NEWNS = 0x00020000
+PR_SET_PDEATHSIG = 1
+# What can be mounted a second time, and replays its journal, without any effect on the first.
+MOUNT_OPTIONS = {"ext2": "", "ext3": "", "ext4": "", "xfs": ",nouuid"}
+FULL = "Overflow", "Invalid", "Merge"
+
+
+def die_with_parent() -> None:
+    """For the child between fork and exec: it is killed when this process ends, however that ends."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def own_mounts() -> None:
+    """Have a mount table of our own: what is mounted from now on is seen by nobody else, and gone when we and our children are."""
+    if libc.unshare(CLONE_NEWNS):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "mount namespace")
+    run("mount", "--make-rprivate", "/")
+
+
+def end_orderly() -> None:
+    """Have the usual signals end us as an error does, so that what was begun is taken back."""
+    def stop(number: int, _frame: Any) -> None:
+        raise NodeError(f"It was ended by signal {number}.")
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def lock(path: str, what: str) -> Any:
+    """A lock that ends with us. Raises NodeError if somebody else has it. The caller keeps what is returned."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    stream = open(path, "w")  # noqa: SIM115 - it is closed when this process ends
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise NodeError(f"Another backup or restore of {what} is at work on this node. Wait until it is done.") from None
+    return stream
+
+
+def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequence[int] = (0,), interval: float = 1) -> str:
+    """Run a command for as long as it takes; `watch` gets the end of what it says, each `interval` seconds, and may raise.
+
+    Returns what it said. Raises CommandError.
+    """
+    environment = dict(os.environ, LC_ALL="C", LANG="C", PATH=SEARCH_PATH)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
+                                       preexec_fn=die_with_parent)
+        except FileNotFoundError:
+            raise NodeError(f"There is no command {argv[0]} on this machine; install it first.") from None
+        try:
+            while process.poll() is None:
+                time.sleep(min(interval, 0.2))
+                watch(tail(out, 400))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode not in codes:
+            raise CommandError(argv[:1], process.returncode, tail(err, 2000) or tail(out, 400))
+        return tail(out, 1 << 30)
+
+
+def tail(stream: Any, count: int) -> str:
+    """The last bytes of a file that somebody else writes."""
+    end = os.fstat(stream.fileno()).st_size
+    return os.pread(stream.fileno(), min(count, end), max(0, end - count)).decode("utf-8", "replace")
+
+
+class Volumes:
+    """The logical volumes of this node. `command` runs nothing in tests."""
+
+    def __init__(self, command: Callable[..., Result] = run) -> None:
+        self.run = command
+
+    def find(self, vg: str, name: str) -> Optional[Dict[str, Any]]:
+        """{vg, name, size, free (of the group), extent, origin, thin}, sizes in bytes; None if there is no such volume."""
+        out = self.run("lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", FIELDS).out
+        for row in json.loads(out)["report"][0]["lv"]:
+            if (row["vg_name"], row["lv_name"]) == (vg, name):
+                return {"vg": vg, "name": name, "size": int(row["lv_size"]), "free": int(row["vg_free"]),
+                        "extent": int(row["vg_extent_size"]), "origin": row["origin"], "thin": row["segtype"] == "thin"}
+        return None
+
+
+class Snapshot:
+    """The snapshot of a leg. It has one name, so that what a killed run has left is found by the next."""
+
+    def __init__(self, volumes: Volumes, leg: Dict[str, Any]) -> None:
+        self.volumes = volumes
+        self.run = volumes.run
+        self.leg = leg
+        self.name = f"{PREFIX}{leg['name']}"
+        self.device = f"/dev/{leg['vg']}/{self.name}"
+
+    def exists(self) -> bool:
+        """Whether it is there. Raises NodeError if the name is that of something else."""
+        found = self.volumes.find(self.leg["vg"], self.name)
+        if found and found["origin"] != self.leg["name"]:
+            raise NodeError(f"{self.device} is no snapshot of {self.leg['name']}. Rename it: backups need the name.")
+        return bool(found)
+
+    def size(self, wanted: str) -> int:
+        """The bytes that it gets for what it has to keep: `wanted` is bytes, or a percentage of the leg. Raises NodeError."""
+        match = re.fullmatch(r"(\d+)%", wanted)
+        if not match and not wanted.isdigit():
+            raise NodeError(f"'{wanted}' is no size of a snapshot; write a percentage of the leg, as 20%, or a number of bytes.")
+        size = self.leg["size"] * int(match.group(1)) // 100 if match else int(wanted)
+        return max(1, -(-size // self.leg["extent"])) * self.leg["extent"]
+
+    def check(self, wanted: str) -> None:
+        if not self.leg["thin"] and self.size(wanted) > self.leg["free"]:
+            raise NodeError(f"The snapshot needs {self.size(wanted)} bytes, and volume group {self.leg['vg']} has only "
+                            f"{self.leg['free']} left. Make room, or take a smaller snapshot_size.")
+
+    def make(self, wanted: str) -> None:
+        origin = f"{self.leg['vg']}/{self.leg['name']}"
+        if self.leg["thin"]:
+            self.run("lvcreate", "-y", "-s", "-kn", "-n", self.name, origin)
+        else:
+            self.run("lvcreate", "-y", "-s", "-n", self.name, "-L", f"{self.size(wanted)}b", origin)
+
+    def used(self) -> float:
+        """How full it is, in percent. Raises NodeError if it took in more than it could hold."""
+        words = self.run("dmsetup", "status", self.device).out.split()
+        if len(words) < 4 or words[3] in FULL or words[2] == "Fail":
+            raise NodeError(
+                f"The guest wrote more than the snapshot {self.name} could keep: it is lost, and the leg is as it was. Take a larger "
+                "snapshot_size, or a quieter time.")
+        match = re.match(r"(\d+)/(\d+)$", words[3]) if words[2] == "snapshot" else None
+        return round(100.0 * int(match.group(1)) / int(match.group(2)), 1) if match else 0.0
+
+    def remove(self) -> None:
+        """Remove it; who looks at a new device (udev) is waited for."""
+        end = time.monotonic() + 10
+        while self.exists():
+            try:
+                self.run("lvremove", "-f", f"{self.leg['vg']}/{self.name}")
+            except CommandError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+
+class Mounts:
+    """Mounts that only we see."""
+
+    def __init__(self, command: Callable[..., Result] = run) -> None:
+        self.run = command
+        self.points = []  # type: List[str]
+
+    def kind(self, device: str) -> str:
+        """The file system on a device, whatever else is on it; "" if there is none."""
+        out = self.run("blkid", "-p", "-u", "filesystem", "-o", "export", device, codes=(0, 2)).out
+        return dict(line.partition("=")[::2] for line in out.splitlines()).get("TYPE", "")
+
+    def check(self, device: str) -> str:
+        kind = self.kind(device)
+        if kind not in MOUNT_OPTIONS:
+            raise NodeError(f"There is {f'the file system {kind}' if kind else 'no file system'} on the leg, and files can be read from "
+                            f"{', '.join(sorted(MOUNT_OPTIONS))} only. Take method: blocks.")
+        return kind
+
+    def mount(self, device: str, point: str) -> None:
+        """Mount what nobody else needs unchanged: its journal is replayed there. Then it is only read."""
+        kind = self.check(device)
+        os.makedirs(point, exist_ok=True)
+        # -o rw: mount(8) would fall back to a mount that may not replay
+        self.run("mount", "-t", kind, "-o", f"rw,noatime,nodev,nosuid,noexec{MOUNT_OPTIONS[kind]}", device, point, timeout=600)
+        self.points.append(point)
+        self.run("mount", "-o", "remount,ro", point, timeout=600)
+
+    def unmount(self) -> None:
+        while self.points:
+            self.run("umount", self.points[-1], timeout=600)
+            os.rmdir(self.points.pop())
