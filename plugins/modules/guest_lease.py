@@ -79,7 +79,9 @@ options:
     elements: str
   synced:
     description:
-      - With O(state=starting), also mark the legs on this node as complete, because the halves were compared.
+      - With O(state=started), also mark the legs on this node as complete, because the guest was seen to have them all.
+      - With O(state=starting), have them marked as complete if the start is given up, because the halves were compared. The mark
+        is held back while the guest starts, as nobody knows which legs it will take.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -153,9 +155,14 @@ lease:
       type: int
       sample: 42
     synced:
-      description: When the legs on this node were last known to be complete, in seconds since 1970; 0 if they never were.
-      type: int
-      sample: 1795246324
+      description: The beginning of the boot id that the node had when its legs were last known to be complete, empty if they
+        never were. A node that has booted since then may have missed writes.
+      type: str
+      sample: 382d146e
+    held:
+      description: The same, while the guest starts; what RV(lease.synced) becomes if the lease is released.
+      type: str
+      sample: ""
     host:
       description: Node that the guest was started on, empty if that was not said.
       type: str
@@ -170,14 +177,14 @@ evidence:
   returned: with V(observed) and V(starting) of O(state)
   type: dict
   contains:
-    now:
-      description: The node's clock, in seconds since 1970.
-      type: int
-      sample: 1795246366
-    boot_time:
-      description: When the node booted, by its clock.
-      type: int
-      sample: 1795240000
+    initiator:
+      description: The node's own name as an iSCSI initiator, empty if it has none.
+      type: str
+      sample: iqn.2026-11.com.example:node1
+    boot:
+      description: The beginning of the node's boot id.
+      type: str
+      sample: 382d146e
     domains:
       description: Domains with the guest's name or uuid that run here, each with C(uuid), C(id) and C(name).
       type: list

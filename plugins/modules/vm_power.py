@@ -20,8 +20,8 @@ options:
     type: str
   vms:
     description:
-      - Many guests in one run, which is much faster than a loop. Each item takes the options O(name), O(state), O(host), O(force),
-        O(shutdown_timeout), O(wait_for_ip) and O(ip_timeout); those that it leaves out come from the module's own.
+      - Many guests in one run, which is much faster than a loop. Each item takes the options O(name), O(state), O(host), O(assume_dead),
+        O(force), O(shutdown_timeout), O(wait_for_ip) and O(ip_timeout); those that it leaves out come from the module's own.
       - A guest that fails does not stop the others. The module fails in the end and tells which and why.
     type: list
     elements: dict
@@ -44,6 +44,14 @@ options:
     description:
       - Name or uuid of the host to start or resume on. If omitted, the pool chooses. A guest that runs already is not moved.
     type: str
+  assume_dead:
+    description:
+      - The host that runs the guest, as the pool believes, is off for certain. The pool is told that the guest is shut down (its
+        power state is reset), before anything else is done. If the guest still runs there, and is started elsewhere, it destroys
+        its disks; see role C(nobloat.xen.mirror_guard) and M(nobloat.xen.guest_guard) for mirrored guests.
+      - Refused if the host answers. Without effect on a guest that is shut down or suspended.
+    type: bool
+    default: false
   force:
     description:
       - Shut down or restart at once, without asking the guest. What it had not written to disk is lost, memory of a suspended
@@ -100,6 +108,12 @@ EXAMPLES = r"""
       - name: web2
       - name: scratch
         force: true
+
+- name: Its host has lost power; start it on another
+  nobloat.xen.vm_power:
+    name: web1
+    host: xcp1
+    assume_dead: true
 
 - name: Restart, but never hard
   nobloat.xen.vm_power:

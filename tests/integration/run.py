@@ -35,9 +35,9 @@ def targets() -> list[str]:
 
 
 def state_modules() -> list[str]:
-    """All modules that bring something in a pool into a state: those that do not just look or log in."""
+    """All modules that bring something in a pool into a state: those that do not just look, judge or log in."""
     groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]
-    return [name for name in groups["all"] if not name.endswith("_info") and name != "session"]
+    return [name for name in groups["all"] if not name.endswith("_info") and name not in ("session", "guest_guard")]
 
 
 def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:

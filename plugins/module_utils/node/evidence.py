@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import NAMES
+from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
@@ -23,6 +24,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
 
 GUEST_TAG = "nobloat.guest="
 BACKUP = "backup"
+BOOT_DIGITS = 8
 # Seconds between the two looks that tell whether writes arrive, and who uses a leg for longer than a moment.
 BETWEEN = 0.7
 
@@ -73,7 +75,7 @@ class Witness:
         after = {path: (self.users(path), self.writes(path)) for path in devices}
         users = {path: sorted(set(before[path][0]) & set(after[path][0])) for path in devices}
         return dict(
-            domains, now=int(time.time()), boot_time=self.boot_time(),
+            domains, initiator=Initiator(self.root, self.run).name(), boot=self.boot(),
             legs=[dict({key: leg[key] for key in ("vg", "name", "device", "active")}, users=users[leg["device"]],
                        writes=after[leg["device"]][1] - before[leg["device"]][1], **exports[leg["device"]], **halves[leg["device"]])
                   for leg in volumes],
@@ -132,8 +134,9 @@ class Witness:
         except (ValueError, OverflowError):
             return None
 
-    def boot_time(self) -> int:
-        for line in read(self.root, "proc/stat").splitlines():
-            if line.startswith("btime "):
-                return int(line.split()[1])
-        return 0
+    def boot(self) -> str:
+        """What tells this life of the node from its others."""
+        boot = read(self.root, "proc/sys/kernel/random/boot_id")[:BOOT_DIGITS]
+        if not boot:
+            raise NodeError("The kernel does not tell its boot id (/proc/sys/kernel/random/boot_id).")
+        return boot

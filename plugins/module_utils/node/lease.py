@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lease of a guest: a tag of its first leg on each node, written by compare and swap. Python 3.6 syntax.
 
-    nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<time>][:host=<node>][:dead=<node>+<node>]
+    nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<boot>][:held=<boot>][:host=<node>][:dead=<node>+<node>]
 
-The generation grows with each start. Times are seconds since 1970 by the node's clock. The states: `starting` keeps others
-away for a while, `started` and `released` do not. `synced` is when the legs of this node were last known to be complete; a
-node that has booted since then may have missed writes.
+The generation grows with each start. The time is in seconds since 1970 by the node's clock. The states: `starting` keeps
+others away for a while, `started` and `released` do not. `synced` says in which life of the node (the beginning of its boot id)
+its legs were last known to be complete; one that has booted since then may have missed writes. No clock can spoil that. While
+the guest starts nobody knows which legs it takes, so the mark is held back until it is known, or the start was given up.
 """
 
 import fcntl
@@ -36,14 +37,14 @@ def parse(tag: str) -> Dict[str, Any]:
     notes = dict(field.partition("=")[::2] for field in fields[4:])
     try:
         generation, when, state, owner = int(fields[0]), int(fields[1]), fields[2], fields[3]
-        synced = int(notes.get("synced", 0))
         if state not in STATES or not owner:
             raise ValueError
     except (ValueError, IndexError):
         raise NodeError(f"The tag {tag} is no lease that can be understood; remove it with lvchange --deltag if you know that the "
                         "guest is not being started.") from None
-    return {"generation": generation, "time": when, "state": state, "owner": owner, "synced": synced,
-            "host": notes.get("host", ""), "assumed_dead": [name for name in notes.get("dead", "").split("+") if name]}
+    return {"generation": generation, "time": when, "state": state, "owner": owner, "synced": notes.get("synced", ""),
+            "held": notes.get("held", ""), "host": notes.get("host", ""),
+            "assumed_dead": [name for name in notes.get("dead", "").split("+") if name]}
 
 
 def text(lease: Dict[str, Any]) -> str:
@@ -52,7 +53,7 @@ def text(lease: Dict[str, Any]) -> str:
     for word in words:
         if not WORD.fullmatch(word):
             raise NodeError(f"'{word}' cannot be written into a lease; use letters, digits and _ + . / = ! # & - only.")
-    notes = {"synced": str(lease["synced"] or ""), "host": lease["host"], "dead": "+".join(lease["assumed_dead"])}
+    notes = {"synced": lease["synced"], "held": lease["held"], "host": lease["host"], "dead": "+".join(lease["assumed_dead"])}
     return TAG + ":".join([str(lease["generation"]), str(lease["time"]), lease["state"], lease["owner"],
                            *(f"{key}={value}" for key, value in notes.items() if value)])
 
@@ -126,11 +127,15 @@ class Leases:
         mine = bool(current) and (current["owner"], current["generation"]) == (params["owner"], params["generation"])
         if state == "released":
             # Not the lease that is gone already, nor one of somebody else.
-            return dict(current, state="released", time=int(self.now())) if mine and current["state"] == "starting" else current
+            if not mine or current["state"] != "starting":
+                return current
+            return dict(current, state="released", time=int(self.now()), synced=current["held"], held="")
         if not mine:
             raise NodeError(f"{self.told()}. It is not the lease of {params['owner']} any more: the guest took longer to start "
                             "than the lease lasts, and somebody else went on.")
-        return current if current["state"] == "started" else dict(current, state="started", time=int(self.now()))
+        if current["state"] != "started":
+            current = dict(current, state="started", time=int(self.now()), held="")
+        return dict(current, synced=self.witness.boot()) if params["synced"] else current
 
     def _taken(self, params: Dict[str, Any]) -> Dict[str, Any]:
         current, now = self.current, int(self.now())
@@ -145,19 +150,17 @@ class Leases:
         if mine and current["state"] != "starting":
             raise NodeError(f"{self.told()}. Take a new one.")
         return {"generation": params["generation"], "time": now, "state": "starting", "owner": params["owner"],
-                "synced": now if params["synced"] else current.get("synced", 0), "host": params["host"] or "",
-                "assumed_dead": sorted(params["assume_dead"] or [])}
+                "synced": "", "held": self.witness.boot() if params["synced"] else current.get("held") or current.get("synced", ""),
+                "host": params["host"] or "", "assumed_dead": sorted(params["assume_dead"] or [])}
 
     def _marked(self, params: Dict[str, Any], complete: bool) -> Dict[str, Any]:
         """Note that the legs here are complete (from the latest start on, `generation`), or that they are not."""
-        current = dict(self.current) or {"generation": 0, "time": int(self.now()), "state": "released", "synced": 0,
+        current = dict(self.current) or {"generation": 0, "time": int(self.now()), "state": "released", "synced": "", "held": "",
                                          "owner": params["owner"] or "nobody", "host": "", "assumed_dead": []}
         if not complete:
-            return dict(current, synced=0)
+            return dict(current, synced="", held="")
         generation = max(current["generation"], params["generation"] or 0)
-        if generation == current["generation"] and current["synced"] >= self.witness.boot_time() > 0:
-            return self.current or current
-        return dict(current, generation=generation, synced=int(self.now()))
+        return dict(current, generation=generation, synced=self.witness.boot())
 
     def told(self) -> str:
         """The current lease in words."""

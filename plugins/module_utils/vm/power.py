@@ -17,6 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import address
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import listens
 
 STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
 
@@ -90,8 +91,11 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
     guest = Guest(entry, lanes, world, vm)
     host = pick(world.hosts, "host", entry["host"]) if entry["host"] else None
     changes = guest.changes(power_view(vm, world))
+    dead = entry["assume_dead"] and vm["power_state"] in ("Running", "Paused")
+    if dead:
+        check_dead(guest)
     try:
-        operations = way(vm["power_state"], entry["state"], force=entry["force"])
+        operations = (("reset",) if dead else ()) + way("Halted" if dead else vm["power_state"], entry["state"], force=entry["force"])
     except ValueError as error:
         raise ValueError(f"{guest.title}: {error}") from None
     if not operations:
@@ -100,13 +104,24 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
     for operation in operations:
         changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]))
     changes.after["state"] = "running" if entry["state"] == "restarted" else entry["state"]
-    if entry["state"] == "restarted" and vm["power_state"] == "Running":
+    if entry["state"] == "restarted" and vm["power_state"] == "Running" and not dead:
         changes.before["restarted"], changes.after["restarted"] = False, True
     if entry["state"] in ("shutdown", "suspended"):
         changes.after.pop("host", None)
     elif host and operations[-1].startswith(("start", "resume")):
         changes.after["host"] = host["name_label"]
+    elif dead:
+        changes.after.pop("host", None)
     return changes, guest
+
+
+def check_dead(guest: Guest) -> None:
+    """Raise ValueError where the host of a guest shows that it lives: its guest would run twice."""
+    host = guest.world.hosts.get(guest.record["resident_on"])
+    where = listens(guest.lanes.session().url, host["address"]) if host else ""
+    if host and where:
+        raise ValueError(f"{guest.title}: its host {host['name_label']} is not dead, it takes connections at {where}. Shut the guest "
+                         "down there, with force if need be.")
 
 
 def check_blocked(guest: Guest, operations: Sequence[str]) -> None:
@@ -122,6 +137,7 @@ def check_blocked(guest: Guest, operations: Sequence[str]) -> None:
 def _call(guest: Guest, operation: str, host: Record | None, *, last: bool) -> Callable[[], None]:
     paused = operation.endswith(" paused")
     plain: dict[str, Callable[[], Any]] = {
+        "reset": lambda: guest.call("VM.power_state_reset", guest.ref),
         "unpause": lambda: guest.run("VM.unpause", guest.ref, last=last),
         "pause": lambda: guest.run("VM.pause", guest.ref, last=last),
         "suspend": lambda: guest.run("VM.suspend", guest.ref, last=last),

@@ -56,6 +56,7 @@ POWER_SPEC: Spec = {
     "name": {"type": "str"},
     "state": {"type": "str", "choices": ["running", "shutdown", "suspended", "paused", "restarted"], "default": "running"},
     "host": {"type": "str"},
+    "assume_dead": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "shutdown_timeout": {"type": "int", "default": 300},
     "wait_for_ip": {"type": "bool", "default": False},

@@ -56,6 +56,17 @@ def make_url(scheme: str, host: str, port: int | None) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 
+def listens(url: str, address: str, timeout: float = 3.0) -> str:
+    """``address:port`` if a host takes connections where, by the URL of its coordinator, XAPI listens; "" if it does not."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    try:
+        socket.create_connection((address, port), timeout).close()
+    except OSError:
+        return ""
+    return f"{address}:{port}"
+
+
 def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
     """The TLS rules of a session; ``ca_path`` is a PEM file or a directory of ``*.pem`` and ``*.crt`` files."""
     context = ssl.create_default_context()

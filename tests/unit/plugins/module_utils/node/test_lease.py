@@ -17,7 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leas
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result
 
 NOW = 1_795_000_000
-BOOT = NOW - 5000
+BOOT = "382d146e"
 OMITTED = {"state": "observed", "owner": None, "seen": None, "generation": None, "lease_time": 120, "host": None, "assume_dead": None,
            "synced": False}
 UUID = "8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10"
@@ -47,8 +47,12 @@ class Machine:
         self.xl: str | None = XL.format(uuid="1" * 36, name="other")
         self.examine: dict[str, str] = {}
         self.changes: list[list[str]] = []
-        (root / "proc").mkdir(exist_ok=True)
-        (root / "proc/stat").write_text(f"cpu 1 2 3\nbtime {BOOT}\n")
+        self.boot(BOOT)
+
+    def boot(self, boot_id: str) -> None:
+        folder = self.root / "proc/sys/kernel/random"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "boot_id").write_text(f"{boot_id}-6b1a-4c3f-8d4f-6a6b1a7c3f10\n")
 
     def command(self, *argv: str, **_options: Any) -> Result:
         if argv[0] == "lvs":
@@ -103,20 +107,22 @@ def take(node: Machine, **params: Any) -> Leases:
 # ---- the tag
 
 
-@pytest.mark.parametrize("notes", [{}, {"synced": NOW}, {"host": "node2", "assumed_dead": ["bravo", "node1"]},
-                                   {"synced": 1, "host": "node1", "assumed_dead": ["node2"]}])
+@pytest.mark.parametrize("notes", [{}, {"synced": BOOT}, {"host": "node2", "assumed_dead": ["bravo", "node1"]},
+                                   {"synced": "a1", "host": "node1", "assumed_dead": ["node2"]}])
 def test_a_lease_survives_its_tag(notes: dict[str, Any]) -> None:
-    lease = {"generation": 5, "time": NOW, "state": "starting", "owner": "anna/c1/aa", "synced": 0, "host": "", "assumed_dead": [], **notes}
+    plain = {"synced": "", "held": "", "host": "", "assumed_dead": []}
+    lease = {"generation": 5, "time": NOW, "state": "starting", "owner": "anna/c1/aa", **plain, **notes}
     assert parse(text(lease)) == lease
 
 
 def test_the_tag_is_what_others_read() -> None:
-    lease = {"generation": 5, "time": 7, "state": "started", "owner": "anna", "synced": 6, "host": "node2", "assumed_dead": ["node1", "b"]}
-    assert text(lease) == "nobloat.lease=5:7:started:anna:synced=6:host=node2:dead=node1+b"
+    lease = {"generation": 5, "time": 7, "state": "started", "owner": "anna", "synced": "6f", "held": "", "host": "node2",
+             "assumed_dead": ["node1", "b"]}
+    assert text(lease) == "nobloat.lease=5:7:started:anna:synced=6f:host=node2:dead=node1+b"
 
 
 @pytest.mark.parametrize("tag", [
-    "", "5", "5:1:starting", "x:1:starting:anna", "5:1:waiting:anna", "5:1:starting:", "5:1:started:a:synced=x"])
+    "", "5", "5:1:starting", "x:1:starting:anna", "5:1:waiting:anna", "5:1:starting:"])
 def test_a_lease_that_nobody_understands_is_not_ignored(tag: str) -> None:
     with pytest.raises(NodeError, match="no lease that can be understood"):
         parse(f"nobloat.lease={tag}")
@@ -125,7 +131,8 @@ def test_a_lease_that_nobody_understands_is_not_ignored(tag: str) -> None:
 @pytest.mark.parametrize("word", ["anna@c1", "a:b", "a b", "", "ä", "x" * 201])
 def test_what_lvm_would_not_take(word: str) -> None:
     with pytest.raises(NodeError, match="cannot be written"):
-        text({"generation": 1, "time": 1, "state": "starting", "owner": word, "synced": 0, "host": "", "assumed_dead": []})
+        text({"generation": 1, "time": 1, "state": "starting", "owner": word, "synced": "", "held": "", "host": "",
+              "assumed_dead": []})
 
 
 # ---- compare and swap
@@ -134,7 +141,7 @@ def test_what_lvm_would_not_take(word: str) -> None:
 def test_the_first_lease(node: Machine) -> None:
     after = take(node, host="node1", assume_dead=["node2"])
     assert node.volumes["vg0/web1-data"][0] == ["nobloat.guest=web1", f"nobloat.lease=1:{NOW}:starting:bert/c2/bb:host=node1:dead=node2"]
-    assert after.view()["age"] == 0 and after.current["synced"] == 0
+    assert after.view()["age"] == 0 and after.current["synced"] == ""
 
 
 def test_check_mode_writes_nothing(node: Machine) -> None:
@@ -209,7 +216,9 @@ def test_two_at_once(node: Machine) -> None:
 def test_started_and_released(node: Machine) -> None:
     take(node, synced=True)
     after = node.run(state="started", owner="bert/c2/bb", generation=1).current
-    assert (after["state"], after["synced"]) == ("started", NOW)
+    assert (after["state"], after["synced"], after["held"]) == ("started", "", "")
+    after = node.run(state="started", owner="bert/c2/bb", generation=1, synced=True).current
+    assert after["synced"] == BOOT
     for other in ({"owner": "anna", "generation": 1}, {"owner": "bert/c2/bb", "generation": 2}):
         with pytest.raises(NodeError, match="not the lease of"):
             node.run(state="started", **other)
@@ -223,28 +232,31 @@ def test_started_and_released(node: Machine) -> None:
 def test_what_is_released_can_be_taken_and_still_knows_when_it_was_complete(node: Machine) -> None:
     take(node, synced=True)
     after = node.run(state="released", owner="bert/c2/bb", generation=1).current
-    assert (after["state"], after["synced"], after["generation"]) == ("released", NOW, 1)
+    assert (after["state"], after["synced"], after["generation"]) == ("released", BOOT, 1)
     after = take(node, owner="anna", seen=1, generation=2).current
-    assert (after["owner"], after["synced"]) == ("anna", NOW)
+    assert (after["owner"], after["synced"], after["held"]) == ("anna", "", BOOT)
+    after = take(node, owner="anna", seen=1, generation=2).current  # renewed
+    assert (after["owner"], after["synced"], after["held"]) == ("anna", "", BOOT)
+    assert node.run(state="released", owner="anna", generation=2).current["synced"] == BOOT
 
 
 def test_complete_and_stale(node: Machine) -> None:
     node.volumes["vg0/web1-data"][0].append(LEASE.replace("starting", "started"))
     after = node.run(state="synced", generation=8).current
-    assert (after["generation"], after["synced"], after["owner"], after["state"]) == (8, NOW, "anna/c1/aa", "started")
+    assert (after["generation"], after["synced"], after["owner"], after["state"]) == (8, BOOT, "anna/c1/aa", "started")
     changes = len(node.changes)
     node.run(state="synced", generation=8)
     node.run(state="synced")
     assert len(node.changes) == changes
-    assert node.run(state="stale").current["synced"] == 0
-    assert node.run(state="synced").current["synced"] == NOW
-    node.volumes["vg0/web1-data"][0][-1] = f"{LEASE}:synced={BOOT - 1}"  # the node has booted since then
-    assert node.run(state="synced").current["synced"] == NOW
+    assert node.run(state="stale").current["synced"] == ""
+    assert node.run(state="synced").current["synced"] == BOOT
+    node.boot("5eed5eed")
+    assert node.run(state="synced").current["synced"] == "5eed5eed"
 
 
 def test_a_leg_without_a_lease_can_be_marked(node: Machine) -> None:
     after = node.run(state="synced", generation=3).current
-    assert (after["generation"], after["state"], after["synced"]) == (3, "released", NOW)
+    assert (after["generation"], after["state"], after["synced"]) == (3, "released", BOOT)
 
 
 def test_no_leg_no_lease(tmp_path: Path) -> None:
@@ -316,7 +328,7 @@ def test_everything_at_once(node: Machine, monkeypatch: pytest.MonkeyPatch) -> N
         "incomplete": False, "updated": data["half"]["updated"]}
     assert data["half"]["updated"] > 1_790_000_000
     assert log["half"] is None and log["unreadable"] == "it is not active"
-    assert seen["boot_time"] == BOOT
+    assert seen["boot"] == BOOT and seen["initiator"] == ""
 
 
 @pytest.mark.parametrize(("features", "incomplete"), [("0x1", False), ("0x9", False), ("0x3", True), ("0x81", True)])

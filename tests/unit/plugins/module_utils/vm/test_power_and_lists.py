@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.vm import power as power_module
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import run_jobs
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import plan_power, way
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import MAX_TERMS, device_number, select
@@ -208,3 +209,38 @@ def test_addresses_by_nic():
                             "1/ipv4/0": "169.254.0.1", "2/ip": ""}}
     assert nic_addresses(metrics) == {0: ["192.0.2.9", "2001:db8::1"]}
     assert nic_addresses(None) == {}
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """Where XAPI listens: a set of addresses."""
+    found = set()
+    monkeypatch.setattr(power_module, "listens", lambda url, address, timeout=3: f"{address}:443" if address in found else "")
+    return found
+
+
+@pytest.mark.parametrize("live", ["Running", "Paused"])
+@pytest.mark.parametrize(("wanted", "host", "calls"), [
+    ("running", "host1", [("VM.start_on", "vm1", "host1", False, False)]), ("running", None, [("VM.start", "vm1", False, False)]),
+    ("paused", None, [("VM.start", "vm1", True, False)]), ("shutdown", None, []), ("restarted", None, [("VM.start", "vm1", False, False)]),
+])
+def test_a_guest_of_a_dead_host(network, live, wanted, host, calls):
+    record = vm(power_state=live, resident_on="host1")
+    changes, made = power(record, state=wanted, host=host, assume_dead=True)
+    assert made == [("VM.power_state_reset", "vm1"), *calls]
+    assert "restarted" not in changes.after and changes.after.get("host") == (host if calls else None)
+
+
+def test_a_host_that_answers_is_not_dead(network):
+    network.add("10.0.0.1")
+    record = vm(power_state="Running", resident_on="host1")
+    with pytest.raises(ValueError, match=r"host1 is not dead, it takes connections at 10\.0\.0\.1:443"):
+        power(record, assume_dead=True)
+    assert power(record, assume_dead=False)[1] == []
+
+
+def test_only_a_guest_that_runs_is_reset(network):
+    assert power(vm(), assume_dead=True)[1] == [("VM.start", "vm1", False, False)]
+    assert power(vm(power_state="Suspended"), assume_dead=True)[1] == [("VM.resume", "vm1", False, False)]
+    with pytest.raises(ValueError, match="cannot become suspended"):
+        power(vm(power_state="Running", resident_on="host1"), state="suspended", assume_dead=True)

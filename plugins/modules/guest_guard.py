@@ -1,0 +1,318 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guest_guard
+short_description: Prove that a mirrored guest runs nowhere, before it is started
+version_added: 1.0.0
+description:
+  - Decides whether a guest whose disks are mirrored over two nodes may be started, and from which halves. It fails with the
+    reasons if it may not.
+  - It takes what all nodes say (M(nobloat.xen.guest_lease)), and asks the pool, and other pools, for the guest by name and uuid.
+  - It fails closed. A node or pool that does not answer may be running the guest, unless it is known to be off. A half that may
+    be older than one that cannot be looked at is not used.
+  - It changes nothing. Role C(nobloat.xen.mirror_guard) asks the nodes, takes the lease, and asks this module before and after.
+author:
+  - nobloat.xen contributors (@nobloat)
+options:
+  name:
+    description:
+      - Name of the guest.
+    type: str
+    required: true
+  uuid:
+    description:
+      - Uuid of the guest. If omitted, that of the guest with this name on the pool; there must not be two.
+    type: str
+  legs:
+    description:
+      - The legs of the guest's disks on all nodes.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      disk:
+        description: Name of the disk.
+        type: str
+        required: true
+      name:
+        description: Name of the leg, that is, of its logical volume.
+        type: str
+        required: true
+      node:
+        description: Node that it lies on.
+        type: str
+        required: true
+      path:
+        description: Its path on every node.
+        type: path
+        required: true
+  nodes:
+    description:
+      - What M(nobloat.xen.guest_lease) returned on each node that could run the guest, by the node's name. A result without
+        C(evidence), as that of a node that was unreachable, is no answer.
+    type: dict
+    required: true
+  hosts:
+    description:
+      - What XAPI calls the nodes, by the node's name, where it is another name.
+    type: dict
+    default: {}
+  host:
+    description:
+      - Node that the guest shall start on. If omitted, it is not checked.
+    type: str
+  pool:
+    description:
+      - Name of the pool that O(hostname) leads to, for messages.
+    type: str
+    default: pool
+  pools:
+    description:
+      - Other pools, which may have a guest of this name or uuid.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name, for messages and for O(assume_dead).
+        type: str
+        required: true
+      hostname:
+        description: As O(hostname).
+        type: str
+        required: true
+      username:
+        description: As O(username).
+        type: str
+        default: root
+      password:
+        description: As O(password).
+        type: str
+        required: true
+      validate_certs:
+        description: As O(validate_certs).
+        type: bool
+        default: true
+      ca_path:
+        description: As O(ca_path).
+        type: path
+  fenced:
+    description:
+      - Nodes that a fencing device has switched off.
+    type: list
+    elements: str
+    default: []
+  assume_dead:
+    description:
+      - Nodes, hosts and pools that a human knows to be off. One that shows a sign of life is not believed to be.
+    type: list
+    elements: str
+    default: []
+  owner:
+    description:
+      - Owner of the lease that was taken, or will be.
+    type: str
+    default: ""
+  generation:
+    description:
+      - Generation of the lease that O(owner) has taken; every node with a leg has to have it. If omitted, none was taken yet, and
+        nobody else may be starting the guest.
+    type: int
+    default: 0
+  lease_time:
+    description:
+      - Seconds for which the lease of another owner who is starting the guest is respected.
+    type: int
+    default: 120
+  start_from:
+    description:
+      - Node whose halves are the right ones, where both went on without the other. With O(force=true), it may also be that of
+        the older ones.
+    type: str
+  force:
+    description:
+      - Start from data that may be old, or from one of two halves that both went on alone. What only the other half has is lost.
+      - It does not help against a guest that runs, or may run, somewhere.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nobloat.xen.xapi
+  - nobloat.xen.attributes.info
+seealso:
+  - module: nobloat.xen.guest_lease
+"""
+
+EXAMPLES = r"""
+- name: What do the nodes know?
+  nobloat.xen.guest_lease:
+    name: web1
+    legs: [web1-data]
+  delegate_to: "{{ item }}"
+  ignore_unreachable: true
+  loop: [node1, node2]
+  register: known
+
+- name: May the guest be started on node2, as node1 is off?
+  nobloat.xen.guest_guard:
+    name: web1
+    legs:
+      - {disk: data, name: web1-data, node: node1, path: /dev/mirror/node1/web1-data}
+      - {disk: data, name: web1-data, node: node2, path: /dev/mirror/node2/web1-data}
+    nodes: "{{ dict(['node1', 'node2'] | zip(known.results)) }}"
+    host: node2
+    assume_dead: [node1]
+  register: web1
+"""
+
+RETURN = r"""
+guard:
+  description: The decision.
+  returned: always, unless the pool could not be asked
+  type: dict
+  contains:
+    allowed:
+      description: Whether it may be started.
+      type: bool
+      sample: true
+    reasons:
+      description: Why it may not, in sentences.
+      type: list
+      elements: str
+      sample: []
+    overridden:
+      description: Reasons against it that O(force=true) has set aside.
+      type: list
+      elements: str
+      sample: []
+    uuid:
+      description: Uuid of the guest, empty if the pool does not have it.
+      type: str
+      sample: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10
+    reset:
+      description: Whether the pool believes that the guest runs on a host that is dead, and has to be told
+        (O(nobloat.xen.vm_power#module:assume_dead)).
+      type: bool
+      sample: false
+    legs:
+      description: All legs, each with C(disk), C(name), C(node), C(path), C(events) (null if unknown), C(updated) (when its
+        superblock was written, seconds since 1970), C(state) and C(why) in words. The states are C(current), C(older), C(apart),
+        C(incomplete), C(blank), C(unreadable) and C(unreachable).
+      type: list
+      elements: dict
+      sample:
+        - {disk: data, name: web1-data, node: node2, path: /dev/mirror/node2/web1-data, events: 42, updated: 1795246320,
+           state: current, why: ""}
+    leave_out:
+      description: Paths of the legs that the guest must not see when it starts.
+      type: list
+      elements: str
+      sample: [/dev/mirror/node1/web1-data]
+    start_from:
+      description: Nodes all of whose legs are current, or all nodes if all legs are blank.
+      type: list
+      elements: str
+      sample: [node2]
+    seen:
+      description: Generation of the lease on each node that has a leg and has answered, 0 where there is none.
+      type: dict
+      sample: {node2: 5}
+    generation:
+      description: Generation of the lease to take, or of the one that was taken.
+      type: int
+      sample: 6
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Case, judge
+from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind, select
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import listens
+
+TEXT = {"type": "str", "required": True}
+SPEC: dict[str, dict[str, Any]] = {
+    "name": TEXT,
+    "uuid": {"type": "str"},
+    "legs": {"type": "list", "elements": "dict", "required": True,
+             "options": {"disk": TEXT, "name": TEXT, "node": TEXT, "path": {"type": "path", "required": True}}},
+    "nodes": {"type": "dict", "required": True},
+    "hosts": {"type": "dict", "default": {}},
+    "host": {"type": "str"},
+    "pool": {"type": "str", "default": "pool"},
+    "pools": {"type": "list", "elements": "dict", "default": [], "options": {
+        "name": TEXT, "hostname": TEXT, "username": {"type": "str", "default": "root"},
+        "password": {"type": "str", "required": True, "no_log": True}, "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"}}},
+    "fenced": {"type": "list", "elements": "str", "default": []},
+    "assume_dead": {"type": "list", "elements": "str", "default": []},
+    "owner": {"type": "str", "default": ""},
+    "generation": {"type": "int", "default": 0},
+    "lease_time": {"type": "int", "default": 120},
+    "start_from": {"type": "str"},
+    "force": {"type": "bool", "default": False},
+}
+# Seconds to wait for another pool.
+PATIENCE = 15
+
+
+def ask(session: Session, names: set[str]) -> dict[str, Any]:
+    """Guests with one of the names or uuids, and the hosts of a pool: two calls."""
+    hosts = records(session, "host")
+    vms = [vm for vm in select(session, "VM", names=names).values() if kind(vm) == GUEST]
+    return {
+        "vms": [{"uuid": vm["uuid"], "name": vm["name_label"], "power_state": vm["power_state"],
+                 "host": hosts.get(vm["resident_on"], {}).get("name_label", ""),
+                 "operations": sorted(set(vm["current_operations"].values()))} for vm in vms],
+        "hosts": [{"name": host["name_label"], "address": host["address"]} for host in hosts.values()],
+    }
+
+
+def ask_other(pool: dict[str, Any], names: set[str]) -> dict[str, Any] | None:
+    """The same of another pool, None if it does not answer."""
+    session = Session(pool["hostname"], pool["username"], pool["password"], validate_certs=pool["validate_certs"],
+                      ca_path=pool["ca_path"], timeout=PATIENCE, retry_for=0)
+    try:
+        with session:
+            return ask(session, names)
+    except XapiUnreachable:
+        return None
+
+
+def look(module: XapiModule) -> dict[str, Any]:
+    params = module.params
+    own = ask(module.xapi, {params["name"], params["uuid"] or params["name"]})
+    uuid = params["uuid"] or (own["vms"][0]["uuid"] if len(own["vms"]) == 1 else "")
+    names = {params["name"], uuid or params["name"]}
+    pools = {pool["name"]: ask_other(pool, names) for pool in params["pools"] if pool["name"] != params["pool"]}
+    addresses = {host["name"]: host["address"] for host in own["hosts"]}
+    dead = {name: params["hosts"].get(name, name) for name in {*params["fenced"], *params["assume_dead"]}}
+    heard = {name: listens(module.xapi.url, addresses[host]) for name, host in dead.items() if host in addresses}
+    case = Case(
+        **{key: params[key] for key in ("name", "legs", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
+                                        "force")},
+        uuid=uuid, host=params["host"] or "", start_from=params["start_from"] or "", pools={**pools, params["pool"]: own},
+        nodes={node: known if known.get("evidence") and not known.get("unreachable") else None
+               for node, known in params["nodes"].items()},
+        alive={name: where for name, where in heard.items() if where},
+    )
+    verdict = judge(case)
+    guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict)}
+    if verdict.reasons:
+        module.fail_json(msg=f"{params['name']} must not be started. {' '.join(verdict.reasons)}", guard=guard)
+    return {"guard": guard}
+
+
+def main() -> None:
+    XapiModule(SPEC).report(look)
+
+
+if __name__ == "__main__":
+    main()
