@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What growth and moves have to lead to, and what must not be begun."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import growth, moves
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def leg(node: str, guest: str = "web1", disk: str = "data", size: int = GIB, slot: int | None = 0) -> dict[str, Any]:
+    name = f"{guest}-{disk}"
+    return {"guest": guest, "disk": disk, "slot": slot, "name": name, "node": node, "vg": "vg0", "size": size,
+            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": [], "exists": True}
+
+
+def node(free: int = 10 * GIB, up: bool = True, volumes: Any = ()) -> dict[str, Any]:
+    info = {"vgs": [{"name": "vg0", "size": 20 * GIB, "free": free, "extent_size": 4 * MIB, "pvs": 2}], "load": 0.0,
+            "legs": [{"vg": "vg0", "name": name} for name in volumes]}
+    return {"info": info if up else None, "vg": "vg0", "portals": ["10.0.2.1"], "failure_domain": ""}
+
+
+NODES = {name: node() for name in ("node1", "node2", "node3")}
+PAIR = [leg("node1"), leg("node2", slot=1)]
+PREFIX = "iqn.2026-11.xen.nobloat"
+
+
+def move(legs: Any = PAIR, nodes: Any = NODES, guests: Any = (), source: str = "node1", **more: Any) -> list[dict[str, Any]]:
+    return moves(legs, nodes, guests, source, iqn_prefix=PREFIX, **more)
+
+
+# ---- growth
+
+
+def test_both_legs_get_the_rounded_size() -> None:
+    grown = growth(PAIR, NODES, "web1", "data", "1500MiB")
+    assert [(each["node"], each["size"]) for each in grown] == [("node1", 1504 * MIB), ("node2", 1504 * MIB)]
+    assert growth(grown, NODES, "web1", None, "1500MiB") == grown
+
+
+def test_a_growth_that_was_broken_off_goes_on() -> None:
+    half = [leg("node1", size=2 * GIB), leg("node2", slot=1)]
+    full = {**NODES, "node1": node(free=0)}
+    assert {each["size"] for each in growth(half, full, "web1", "data", "2GiB")} == {2 * GIB}
+
+
+@pytest.mark.parametrize(("legs", "nodes", "arguments", "words"), [
+    (PAIR, NODES, ("web2", "data", "2GiB"), "no leg|has a leg of a guest web2"),
+    (PAIR, NODES, ("web1", "log", "2GiB"), "no mirrored disk log; it has data"),
+    (PAIR, NODES, ("web1", "data", "512MiB"), "has 1GiB already; it cannot shrink to 512MiB"),
+    (PAIR, NODES, ("web1", "data", "much"), "is not a size"),
+    (PAIR, NODES, ("web1", "data", "0"), "is no size"),
+    (PAIR, {**NODES, "node2": node(free=GIB // 2)}, ("web1", "data", "2GiB"), "node2 has 512MiB left in vg0, and 1GiB are needed"),
+    (PAIR[:1], NODES, ("web1", "data", "2GiB"), "only leg that can be seen on node1"),
+    ([*PAIR, leg("node3")], NODES, ("web1", "data", "2GiB"), "Finish its move first"),
+    ([*PAIR, leg("node1", disk="log"), leg("node2", disk="log")], NODES, ("web1", None, "2GiB"), "several mirrored disks, data, log"),
+])
+def test_growth_that_is_refused(legs: Any, nodes: Any, arguments: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        growth(legs, nodes, *arguments)
+
+
+# ---- moves
+
+
+def test_a_leg_moves() -> None:
+    (found,) = move(guest="web1", to="node3")
+    assert (found["from"], found["name"], found["old"]) == ("node1", "web1-data", PAIR[0])
+    by_node = {each["node"]: each for each in found["legs"]}
+    assert by_node["node2"] == PAIR[1]
+    assert by_node["node3"] == {**by_node["node3"], "exists": False, "size": GIB, "slot": 0, "path": "/dev/mirror/node3/web1-data",
+                                "iqn": f"{PREFIX}:node3:web1-data"}
+
+
+def test_a_move_that_was_broken_off_leads_to_the_same() -> None:
+    (found,) = move([*PAIR, leg("node3")], guest="web1", to="node3")
+    assert [(each["node"], each["exists"], each["slot"]) for each in found["legs"]] == [("node3", True, 0), ("node2", True, 1)]
+
+
+def test_a_move_that_is_done() -> None:
+    assert move([leg("node2", slot=1), leg("node3")], guest="web1", to="node3") == []
+    with pytest.raises(ValueError, match="no leg on node1; its legs are on node2, node3"):
+        move([leg("node2"), leg("node3")], {**NODES, "node4": node()}, guest="web1", to="node4")
+
+
+def test_all_leave_a_node() -> None:
+    legs = [*PAIR, leg("node1", "db1"), leg("node3", "db1", slot=1), leg("node2", "web9"), leg("node3", "web9", slot=1)]
+    found = move(legs)
+    assert [(each["guest"], sorted(half["node"] for half in each["legs"])) for each in found] == [
+        ("db1", ["node2", "node3"]), ("web1", ["node2", "node3"])]
+    assert move(legs[4:]) == []
+
+
+def test_all_disks_of_a_guest_go_together() -> None:
+    legs = [*PAIR, leg("node1", disk="log"), leg("node2", disk="log", slot=1)]
+    assert [each["disk"] for each in move(legs, guest="web1", to="node3")] == ["data", "log"]
+    assert [each["disk"] for each in move(legs, guest="web1", to="node3", disk="log")] == ["log"]
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"to": "node9", "guest": "web1"}, "no node node9 in this pool; there are node1, node2, node3"),
+    ({"to": "node1", "guest": "web1"}, "is no move"),
+    ({"to": "node3", "guest": "web1", "nodes": {**NODES, "node3": node(up=False)}}, "node3 does not answer"),
+    ({"to": "node2", "guest": "web1"}, "two different nodes"),
+    ({"to": "node3", "guest": "web1", "nodes": {**NODES, "node3": node(free=MIB)}}, "not enough space"),
+    ({"to": "node3", "guest": "web1", "legs": PAIR[:1]}, "only leg that can be seen on node1"),
+    ({"to": "node3", "guest": "web1", "nodes": {**NODES, "node1": node(volumes=["moved-web1-data"])}}, "still has vg0/moved-web1-data"),
+    ({"to": "node3", "guest": "web1", "guests": [{"name": "web1", "home": "node1"}]}, "has its home on node1"),
+    ({"to": "node3", "guest": "web1", "guests": [{"name": "web1", "nodes": ["node1", "node2"]}]}, "on node1, node2 only"),
+    ({"nodes": {name: NODES[name] for name in ("node1", "node2")}}, "two nodes"),
+    ({"nodes": {**NODES, "node3": node(free=0)}}, "not enough space"),
+])
+def test_moves_that_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        move(**changes)
+
+
+def test_an_old_copy_may_be_in_the_way_if_this_one_is_removed() -> None:
+    assert move(nodes={**NODES, "node1": node(volumes=["moved-web1-data"])}, guest="web1", to="node3", remove_old=True)
