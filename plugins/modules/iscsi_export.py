@@ -21,8 +21,15 @@ options:
   name:
     description:
       - Name of the export on this node.
+      - Either this or O(exports) is needed.
     type: str
-    required: true
+  exports:
+    description:
+      - Several exports in one run, which is much faster than a loop. Each item takes the options of this module, apart from the
+        secrets; those that it leaves out come from the module's own.
+      - An export that fails does not stop the others. The module fails in the end and tells which and why.
+    type: list
+    elements: dict
   state:
     description:
       - With V(present), the device is exported. With V(absent), it is not; its data stay.
@@ -123,6 +130,14 @@ EXAMPLES = r"""
     mutual_chap_password: "{{ vault_mutual_chap_password }}"
     loopback: true
 
+- name: Several legs in one run
+  nobloat.xen.iscsi_export:
+    portals: [10.0.2.1]
+    initiators: [iqn.2026-11.com.example:node2]
+    exports:
+      - {name: web1, iqn: "iqn.2026-11.com.example:node1:web1", device: /dev/vg0/web1}
+      - {name: web2, iqn: "iqn.2026-11.com.example:node1:web2", device: /dev/vg0/web2}
+
 - name: No longer
   nobloat.xen.iscsi_export:
     name: web1
@@ -132,7 +147,7 @@ EXAMPLES = r"""
 RETURN = r"""
 export:
   description: The export as it is now, or would be in check mode; empty if there is none.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -214,13 +229,25 @@ export:
           description: State of the session, V(LOGGED_IN) if all is well.
           type: str
           sample: LOGGED_IN
+exports:
+  description: What became of each item, C(name), C(changed) and C(failed). If it did not fail, C(export) is the export, as in
+    RV(export); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
+  returned: with O(exports)
+  type: list
+  elements: dict
+  sample:
+    - {name: web1, changed: true, failed: false, export: {name: web1, device: /dev/vg0/web1}}
+    - {name: web2, changed: false, failed: true, msg: /dev/vg0/web2 is not a block device of this node.}
 """
+
+from typing import Any, Dict
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
 
 SPEC = {
-    "name": {"type": "str", "required": True},
+    "name": {"type": "str"},
+    "exports": {"type": "list", "elements": "dict"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "iqn": {"type": "str"},
     "device": {"type": "path"},
@@ -237,12 +264,19 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
-    return Exports().plan(module.params, module.check_mode)
-
-
 def main() -> None:
-    NodeModule(SPEC).converge("export", plan, lambda module, _planned: Exports().look(module.params["name"]))
+    module = NodeModule(SPEC, required_one_of=[("name", "exports")], mutually_exclusive=[("name", "exports")])
+    exports = Exports()
+
+    def plan(options: Dict[str, Any]) -> Plan:
+        return exports.plan(options, module.check_mode)
+
+    def look(options: Dict[str, Any]) -> Dict[str, Any]:
+        return exports.look(options["name"])
+
+    if module.params["exports"] is not None:
+        module.converge_each("export", "exports", "name", plan, look)
+    module.converge("export", lambda _module: plan(module.params), lambda _module, _planned: look(module.params))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,15 @@ options:
   iqn:
     description:
       - iSCSI name of the target.
+      - Either this or O(imports) is needed.
     type: str
-    required: true
+  imports:
+    description:
+      - Several imports in one run, which is much faster than a loop. Each item takes the options of this module, apart from the
+        secrets; those that it leaves out come from the module's own.
+      - An import that fails does not stop the others. The module fails in the end and tells which and why.
+    type: list
+    elements: dict
   state:
     description:
       - With V(present), the node is logged in. With V(absent), it is not, and its record of the target is gone.
@@ -122,6 +129,13 @@ EXAMPLES = r"""
     chap_username: mirror
     chap_password: "{{ vault_chap_password }}"
 
+- name: Several legs in one run
+  nobloat.xen.iscsi_import:
+    portals: [10.0.2.1]
+    imports:
+      - iqn: iqn.2026-11.com.example:node1:web1
+      - iqn: iqn.2026-11.com.example:node1:web2
+
 - name: See that the leg has grown
   nobloat.xen.iscsi_import:
     iqn: iqn.2026-11.com.example:node1:web1
@@ -135,7 +149,7 @@ EXAMPLES = r"""
 RETURN = r"""
 import:
   description: The import as it is now, or would be in check mode; empty if there is none.
-  returned: success
+  returned: with O(iqn)
   type: dict
   contains:
     iqn:
@@ -227,13 +241,27 @@ import:
               size: 21474836480
               state: running
               identity: naa.60014057d0c2f3b9a5e4c1d8f6a7b0c1
+imports:
+  description: What became of each item, C(iqn), C(changed) and C(failed). If it did not fail, C(import) is the import, as in
+    RV(import); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
+  returned: with O(imports)
+  type: list
+  elements: dict
+  sample:
+    - iqn: iqn.2026-11.com.example:node1:web1
+      changed: true
+      failed: false
+      import: {device: "/dev/disk/by-path/ip-10.0.2.1:3260-iscsi-iqn.2026-11.com.example:node1:web1-lun-0"}
 """
+
+from typing import Any, Dict
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
 
 SPEC = {
-    "iqn": {"type": "str", "required": True},
+    "iqn": {"type": "str"},
+    "imports": {"type": "list", "elements": "dict"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "portals": {"type": "list", "elements": "str"},
     "purge": {"type": "bool", "default": False},
@@ -252,12 +280,19 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
-    return Imports().plan(module.params, module.check_mode)
-
-
 def main() -> None:
-    NodeModule(SPEC).converge("import", plan, lambda module, _planned: Imports().look(module.params["iqn"]))
+    module = NodeModule(SPEC, required_one_of=[("iqn", "imports")], mutually_exclusive=[("iqn", "imports")])
+    imports = Imports()
+
+    def plan(options: Dict[str, Any]) -> Plan:
+        return imports.plan(options, module.check_mode)
+
+    def look(options: Dict[str, Any]) -> Dict[str, Any]:
+        return imports.look(options["iqn"])
+
+    if module.params["imports"] is not None:
+        module.converge_each("import", "imports", "iqn", plan, look)
+    module.converge("import", lambda _module: plan(module.params), lambda _module, _planned: look(module.params))
 
 
 if __name__ == "__main__":

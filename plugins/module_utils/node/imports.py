@@ -44,6 +44,7 @@ class Imports:
         self.multipath = Multipath(root, self.initiator.run)
         self.reach = reach
         self.real_size = real_size
+        self.boots = False
 
     def state(self, target: str) -> Dict[str, Any]:
         """What open-iscsi and the kernel know of an import: records ({(portal, iface): settings}) and sessions."""
@@ -225,8 +226,11 @@ class Imports:
     def _plan_boot(self, plan: Plan) -> None:
         if not os.path.isdir(os.path.join(self.root, "run/systemd/system")):
             return
+        if self.boots:  # several imports need it once
+            return
         states = {unit: self.initiator.run("systemctl", "is-enabled", unit, codes=range(256)).out.strip() for unit in BOOT_UNITS}
-        if not {"enabled", "alias", "static", "indirect"} & set(states.values()):
+        self.boots = bool({"enabled", "alias", "static", "indirect"} & set(states.values()))
+        if not self.boots:
             unit = next((unit for unit, text in states.items() if text == "disabled"), "")
             if unit:
                 plan.step(f"enable {unit}", partial(self.initiator.run, "systemctl", "enable", unit))

@@ -9,9 +9,11 @@ all read off a Plan, so that they cannot disagree.
 
 import copy
 import traceback
+from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 
@@ -87,16 +89,70 @@ class NodeModule(AnsibleModule):
         `afterwards` looks at the object again once all steps are done; what it returns is the object.
         """
         def work() -> Dict[str, Any]:
-            planned = plan(self)
-            if not self.check_mode:
-                planned.apply()
-                if afterwards:
-                    planned.after = afterwards(self, planned)
-            for text in planned.warnings:
-                self.warn(text)
+            planned = self._do(plan(self), partial(afterwards, self) if afterwards else None)
             return dict(planned.facts, changed=bool(planned.steps), diff=planned.diff(), **{key: planned.after})
 
         self._guard(work)
+
+    def converge_each(self, key: str, items: str, identity: str, plan: Callable[[Dict[str, Any]], Plan],
+                      look: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
+        """As `converge`, for each entry of the option `items`, whose options `plan` and `look` are given. An entry that fails
+        does not keep the others from being done; the module then fails in the end. `identity` is the option that names one.
+        """
+        def work() -> Dict[str, Any]:
+            result = {"changed": False, "diff": [], items: []}  # type: Dict[str, Any]
+            for options in self._entries(items, identity):
+                told = {identity: options[identity], "changed": False, "failed": False}  # type: Dict[str, Any]
+                result[items].append(told)
+                try:
+                    planned = self._do(plan(options), lambda _planned, options=options: look(options))
+                except (NodeError, OSError, ApplyError) as error:
+                    if not isinstance(getattr(error, "cause", error), (NodeError, OSError)):
+                        raise
+                    told.update(failed=True, msg=str(error))
+                    told.update({"leftovers": error.leftovers} if getattr(error, "leftovers", None) else {})
+                else:
+                    told.update(changed=bool(planned.steps), **{key: planned.after})
+                    result["changed"] = result["changed"] or told["changed"]
+                    result["diff"] += [planned.diff()] if told["changed"] else []
+            wrong = [told for told in result[items] if told["failed"]]
+            if wrong:
+                result["failed"] = True
+                result["msg"] = f"{len(wrong)} of {len(result[items])} {items} failed. " + " ".join(
+                    f"{told[identity]}: {told['msg']}" for told in wrong)
+            return result
+
+        self._guard(work)
+
+    def _entries(self, items: str, identity: str) -> List[Dict[str, Any]]:
+        """The options of each entry, laid over those of the module. Raises NodeError for what is wrong with them."""
+        # A secret in a list would get into the log of the machine. What an entry leaves out comes from the module.
+        spec = {option: {word: value for word, value in rule.items() if word != "default"}
+                for option, rule in self.argument_spec.items() if not rule.get("no_log") and option != items}
+        spec[identity]["required"] = True
+        validator = ArgumentSpecValidator(spec)
+        found = []
+        for number, item in enumerate(self.params[items]):
+            checked = validator.validate(item)
+            if checked.error_messages:
+                raise NodeError(f"{items}[{number}] ({item.get(identity, 'nameless')}): {'; '.join(checked.error_messages)}")
+            own = {option: value for option, value in checked.validated_parameters.items() if value is not None}
+            found.append(dict(self.params, **own))
+        names = [options[identity] for options in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise NodeError(f"{items} has more than one item for {', '.join(twice)}.")
+        return found
+
+    def _do(self, planned: Plan, look: Optional[Callable[[Plan], Dict[str, Any]]]) -> Plan:
+        """Apply a plan unless in check mode, and see what has come of it."""
+        if not self.check_mode:
+            planned.apply()
+            if look:
+                planned.after = look(planned)
+        for text in planned.warnings:
+            self.warn(text)
+        return planned
 
     def report(self, look: Callable[["NodeModule"], Dict[str, Any]]) -> None:
         """Exit with what `look` found; nothing is changed."""
@@ -110,7 +166,7 @@ class NodeModule(AnsibleModule):
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
             self._fail(error, f"{error}", [])
         else:
-            self.exit_json(**result)
+            (self.fail_json if result.pop("failed", False) else self.exit_json)(**result)
 
     def _fail(self, error: Exception, text: str, leftovers: List[str]) -> None:
         result = {"leftovers": leftovers} if leftovers else {}  # type: Dict[str, Any]

@@ -120,11 +120,72 @@ def test_every_error_is_an_answer(error: Exception, words: str) -> None:
     json.dumps(module.result)
 
 
+class Many(Module):
+    """With the options of a module that takes several things; a failure is marked as Ansible marks it."""
+
+    def __init__(self, items: list[dict[str, Any]], check_mode: bool = False) -> None:
+        super().__init__(check_mode)
+        self.argument_spec = {
+            "name": {"type": "str"}, "size": {"type": "int", "default": 7}, "purge": {"type": "bool", "default": False},
+            "secret": {"type": "str", "no_log": True}, "things": {"type": "list", "elements": "dict"}}
+        self.params = {"name": None, "size": 7, "purge": True, "secret": "hush", "things": items}
+        self.done: list[dict[str, Any]] = []
+
+    def fail_json(self, **result: Any) -> None:
+        self.result = {"failed": True, **result}
+
+    def run(self) -> dict[str, Any]:
+        def plan(options: dict[str, Any]) -> Plan:
+            if options["name"] == "bad":
+                raise NodeError("No such thing.")
+            found = Plan(options["name"], {}, {"size": options["size"]})
+            if options["size"]:
+                found.step("make", lambda: self.done.append(options) if options["name"] != "stuck" else 1 / 0 or None)
+            return found
+
+        self.converge_each("thing", "things", "name", plan, lambda options: {"size": options["size"], "seen": True})
+        return self.result
+
+
+def test_several_things_in_one_run() -> None:
+    module = Many([{"name": "one"}, {"name": "bad"}, {"name": "two", "size": "9", "purge": False}, {"name": "same", "size": 0}])
+    result = module.run()
+    assert [(options["name"], options["size"], options["purge"], options["secret"]) for options in module.done] == [
+        ("one", 7, True, "hush"), ("two", 9, False, "hush")]
+    assert result["failed"] and result["changed"] and result["msg"] == "1 of 4 things failed. bad: No such thing."
+    assert [(told["name"], told["changed"], told["failed"]) for told in result["things"]] == [
+        ("one", True, False), ("bad", False, True), ("two", True, False), ("same", False, False)]
+    assert result["things"][2]["thing"] == {"size": 9, "seen": True}
+    assert [diff["after"] for diff in result["diff"]] == [{"size": 7, "seen": True}, {"size": 9, "seen": True}]
+
+
+def test_several_things_in_check_mode() -> None:
+    module = Many([{"name": "one"}, {"name": "same", "size": 0}], check_mode=True)
+    result = module.run()
+    assert result["changed"] and not module.done and result["things"][0]["thing"] == {"size": 7} and "failed" not in result
+
+
+@pytest.mark.parametrize(("items", "words"), [
+    ([{"size": 1}], r"things[0] (nameless): missing required arguments: name"),
+    ([{"name": "one"}, {"name": "one"}], "more than one item for one"),
+    ([{"name": "one", "sice": 1}], "sice"),
+    ([{"name": "one", "secret": "loud"}], "secret"),
+    ([{"name": "one", "size": "big"}], "things[0] (one): "),
+])
+def test_bad_items_do_nothing(items: list[dict[str, Any]], words: str) -> None:
+    module = Many([{"name": "good"}, *items] if "[0]" not in words else items)
+    assert module.run()["failed"] and words in module.result["msg"] and not module.done
+
+
+def test_a_defect_in_one_of_several_is_no_answer_of_it() -> None:
+    assert "defect of nobloat.xen" in Many([{"name": "stuck"}]).run()["msg"]
+
+
 def test_nothing_but_the_node_is_imported() -> None:
     """What runs on a node stands on the standard library, Ansible's basic module and itself; lio.py on the first alone."""
     folder = Path(plan_source.__file__).parent
     ours = "ansible_collections.nobloat.xen.plugins.module_utils.node"
-    allowed = {"ansible.module_utils.basic"}
+    allowed = {"ansible.module_utils.basic", "ansible.module_utils.common.arg_spec"}
     for path in folder.glob("*.py"):
         imported = {node.module or "" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                     if isinstance(node, ast.ImportFrom)}
