@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from . import schema
+from . import paths, schema
 from .clock import Clock
 from .db import Database, Row
 from .faults import Faults
@@ -40,8 +40,11 @@ class HostRuntime:
         self.row = row
         self.name = name
         self.address = address
+        self.addresses = {address}  # where clients find it, see paths.py
         self.alive = True
         self.isolated = False
+        self.cut_off = False  # its management interface cannot be reached from the other hosts
+        self.coordinator = ""  # where a slave looks for its coordinator; "": where that really is
         self.silent_since = 0.0  # simulated time of its last death
         self.booting = False  # answers HOST_STILL_BOOTING
         self.local_sessions: set[str] = set()
@@ -51,7 +54,22 @@ class HostRuntime:
     @property
     def reachable(self) -> bool:
         """Whether the other hosts and the clients can talk to it."""
-        return self.alive and not self.isolated
+        return self.alive and not self.isolated and not self.cut_off
+
+
+class Site(Protocol):
+    """All pools of the simulator, and the listeners of their hosts (see server.py)."""
+
+    pools: dict[str, Pool]
+
+    def open(self, pool: Pool, runtime: HostRuntime) -> None:
+        """Listen at the address of a host that has come to a pool that is being served."""
+
+    def adopt(self, pool: Pool) -> None:
+        """Serve a new pool."""
+
+    def retire(self, pool: Pool) -> None:
+        """A pool is no more."""
 
 
 class Pool:
@@ -75,6 +93,7 @@ class Pool:
         self.closing = False
         self.port = 0
         self.scheme = "http"
+        self.site: Site | None = None
         self._folder = folder
         self._permissions: dict[str, list[str]] = {}
         self.sessions.users["root"] = User("root", password)
@@ -101,9 +120,16 @@ class Pool:
         """The running side of a host."""
         return self.hosts[host.uuid]
 
-    def add_host(self, row: Row, address: str) -> HostRuntime:
-        """Make a host reachable; the HTTP server listens on its address when it starts."""
+    def enlist(self, row: Row, address: str) -> HostRuntime:
+        """Make a host known; nobody listens at its address yet."""
         runtime = self.hosts[row.uuid] = HostRuntime(row, row.name_label, address)
+        return runtime
+
+    def add_host(self, row: Row, address: str) -> HostRuntime:
+        """Make a host reachable: at once when the pool is being served, else when that begins."""
+        runtime = self.enlist(row, address)
+        if self.site is not None:
+            self.site.open(self, runtime)
         return runtime
 
     @cached_property
@@ -152,6 +178,8 @@ class Pool:
 
     def start(self) -> None:
         """Start the thread that runs timers and collects garbage."""
+        with self.lock:
+            paths.settle(self)
         self.clock.later(COLLECT_EVERY, self._collect)
         threading.Thread(target=self._tick, name=f"ticker-{self.name}", daemon=True).start()
 

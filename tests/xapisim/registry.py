@@ -69,18 +69,18 @@ def refresher(cls: str) -> Callable[[Callable[[Database, Row], list[str]]], Call
     return register
 
 
-_postponed: dict[Row, None] | None = None
+_postponed = threading.local()  # pools that run meanwhile go on refreshing at once
 
 
 @contextmanager
 def refreshing_once() -> Iterator[None]:
     """Within the block refresh() only remembers the rows; each is refreshed once at its end. For building scenarios."""
-    global _postponed
-    _postponed = {}
+    rows: dict[Row, None] = {}
+    _postponed.rows = rows
     try:
         yield
     finally:
-        rows, _postponed = _postponed, None
+        del _postponed.rows
         for row in rows:
             refresh(row)
 
@@ -90,8 +90,9 @@ def refresh(row: Row) -> None:
     function = REFRESHERS.get(row.cls)
     if function is None:
         return
-    if _postponed is not None:
-        _postponed[row] = None
+    rows = getattr(_postponed, "rows", None)
+    if rows is not None:
+        rows[row] = None
     elif row.exists:
         row.allowed_operations = function(row._db, row)
 
@@ -209,8 +210,8 @@ class Context:
         if metrics is not None and not metrics.live:
             raise XapiError("HOST_OFFLINE", host)
         runtime = self.pool.hosts.get(host.uuid)
-        if runtime is not None and not runtime.reachable:
-            raise XapiError("CANNOT_CONTACT_HOST", host)
+        if runtime is not None and not runtime.reachable and (host != self.pool.master or not runtime.alive):
+            raise XapiError("CANNOT_CONTACT_HOST", host)  # the coordinator reaches itself without a network
 
     def announce(self, name: str, row: Row, body: str = "", priority: int | None = None) -> str:
         """Create a `message` about an object (VM, host, SR, pool, VDI ...); its reference."""

@@ -36,7 +36,7 @@ POOL_KEYS = (
     "name description password port users hosts local_sr networks bonds srs templates vms durations backends"
     " other_config tags"
 )
-HOST_KEYS = "name address nics cpus memory tags description other_config pcis"
+HOST_KEYS = "name address nics cpus memory tags description other_config pcis uuid"
 PCI_KEYS = "pci_id class vendor device"
 NIC_KEYS = "device mac ip netmask gateway dns management speed carrier"
 NETWORK_KEYS = "name description nic vlan mtu tags other_config"
@@ -164,7 +164,7 @@ def _host(pool: Pool, number: int, at: int, content: Any, where: str) -> Row:
     entries = [_nic(number, at, n, nic, address, f"{where}.nics[{n}]") for n, nic in enumerate(listed(nics, where))]
     if entries and not any(e["management"] for e in entries):
         entries[0] = _managed(entries[0], address)
-    sizes = {}
+    sizes: dict[str, Any] = {"uuid": str(wanted.get("uuid", ""))}
     if "cpus" in wanted:
         sizes["cpus"] = int(wanted["cpus"])
     if "memory" in wanted:

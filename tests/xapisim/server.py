@@ -30,6 +30,7 @@ class Server:
         self._folder: Path | None = None
         self._authority = self._make_authority() if tls else None
         self._control_port = control_port
+        self._port = 0
         self.info: dict[str, Any] = {}
 
     def _make_authority(self) -> Any:
@@ -49,12 +50,30 @@ class Server:
         self._authority.issue_cert(runtime.address, runtime.name.replace("_", "-"), "localhost").configure_cert(context)
         return context
 
+    def open(self, pool: Pool, runtime: HostRuntime) -> None:
+        """Listen at the address of a host that has come to a running pool."""
+        HostServer(pool, runtime, pool.port, self._context(runtime)).listen()
+
+    def adopt(self, pool: Pool) -> None:
+        """Serve a pool that has come into being while the others run."""
+        pool.scheme = "https" if self._authority is not None else "http"
+        self._listen(pool)
+        pool.site = self
+        self.pools[pool.name] = pool
+        pool.start()
+
+    def retire(self, pool: Pool) -> None:
+        """Forget a pool whose host has joined another one."""
+        self.pools.pop(pool.name, None)
+        pool.close()
+
     def start(self) -> dict[str, Any]:
         """Listen everywhere; the ready line. StartError when an address or port is not free."""
         pools = []
         for pool in self.pools.values():
             pool.scheme = "https" if self._authority is not None else "http"
             self._listen(pool)
+            pool.site = self
             hosts = [{"name": h.name, "url": f"{pool.scheme}://{h.address}:{pool.port}"} for h in pool.hosts.values()]
             master = pool.runtime(pool.master)
             pools.append(
@@ -78,10 +97,13 @@ class Server:
         return self.info
 
     def _listen(self, pool: Pool) -> None:
-        """All hosts of a pool on one port: the fixed one, or one that is free at all their addresses."""
+        """All hosts of a pool on one port: the fixed one, or one that is free at all their addresses.
+
+        That of the pools before, if it is free: real hosts have the same port, too, and a host may change its pool.
+        """
         wanted = pool.port
-        for _attempt in range(50):
-            port, servers = wanted, []
+        for attempt in range(50):
+            port, servers = wanted or (self._port if attempt == 0 else 0), []
             try:
                 for runtime in pool.hosts.values():
                     server = HostServer(pool, runtime, port, self._context(runtime))
@@ -95,13 +117,13 @@ class Server:
                     where = f"{runtime.address}:{port}" if port else runtime.address
                     raise StartError(f"pool {pool.name}: {where}: {error.strerror}") from None
                 continue
-            pool.port = port
+            pool.port = self._port = port
             return
         raise StartError(f"pool {pool.name}: no port that is free at all its addresses")
 
     def stop(self) -> None:
         """Close everything and remove all files."""
-        for pool in self.pools.values():
+        for pool in list(self.pools.values()):
             pool.close()
             for runtime in pool.hosts.values():
                 runtime.hang_up()

@@ -93,7 +93,14 @@ def cpu_info(cpus: int) -> dict[str, str]:
 
 
 def build_host(
-    pool: Pool, name: str, address: str, cards: list[dict[str, Any]], *, cpus: int = 16, memory: int = 64 * GIB
+    pool: Pool,
+    name: str,
+    address: str,
+    cards: list[dict[str, Any]],
+    *,
+    cpus: int = 16,
+    memory: int = 64 * GIB,
+    uuid: str = "",
 ) -> Row:
     """A running, enabled host with metrics, CPUs, control domain and PIFs.
 
@@ -103,7 +110,7 @@ def build_host(
     db = pool.db
     now = pool.clock.datetime()
     metrics = db.create("host_metrics", memory_total=memory, live=True, last_updated=now)
-    uuid = new_uuid()
+    uuid = uuid or new_uuid()
     iqn = f"iqn.2026-11.test.xapisim:{uuid[:8]}"
     started = f"{int(pool.clock.now())}."
     host = db.create(

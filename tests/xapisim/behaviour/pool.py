@@ -12,10 +12,11 @@ from ..registry import message, refresh, refresher
 from .forwarding import forward_to
 from .host import cpu_info
 from .host_config import move_management_to
-from .host_power import remove
+from .host_power import BOOT_TIME, remove
 from .network import INTERNAL_MANAGEMENT, build_network
 from .pbd import detach_pbd
 from .pif_rules import assert_usable_for_management
+from .pool_join import reborn
 
 if TYPE_CHECKING:
     from ..db import Database, Row
@@ -88,6 +89,8 @@ def _hand_over(pool: Pool, host: Row) -> None:
     new = pool.runtime(host)
     pool.pool_row.master = host
     pool.sessions.close_all()
+    for runtime in pool.hosts.values():
+        runtime.coordinator = ""
     for runtime in {id(r): r for r in (old, new)}.values():
         runtime.booting = True
 
@@ -126,8 +129,11 @@ def emergency_reset_master(ctx: Context, address: str) -> None:
 
 @message("pool.recover_slaves")
 def recover_slaves(ctx: Context) -> list[Row]:
-    """The hosts that now follow this coordinator."""
-    return [host for host in ctx.db.rows("host") if host != ctx.pool.master and ctx.pool.runtime(host).reachable]
+    """The hosts that now follow this coordinator, at the address that it has now."""
+    found = [host for host in ctx.db.rows("host") if host != ctx.pool.master and ctx.pool.runtime(host).reachable]
+    for host in found:
+        ctx.pool.runtime(host).coordinator = ""
+    return found
 
 
 @message("pool.sync_database")
@@ -156,6 +162,7 @@ def eject(ctx: Context, host: str) -> None:
         sr = db.row("SR", pbd.SR)
         if len(sr.PBDs) == 1:
             ctx.call("SR.forget", sr)
+    reborn(ctx.pool, row, ctx.pool.durations.get("host.reboot:boot", BOOT_TIME))
     remove(ctx.pool, row)
     refresh(ctx.pool.pool_row)
 
@@ -175,6 +182,7 @@ def management_reconfigure(ctx: Context, network_ref: str) -> None:
     for ref, pif in sorted(pifs.items(), key=lambda item: item[0] == ctx.pool.master.ref):
         ctx.forward(db.row("host", ref))
         move_management_to(ctx, pif)
+    ctx.call("pool.recover_slaves")
 
 
 # -- settings
