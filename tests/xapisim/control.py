@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from . import paths
 from .db import Row
 from .pool import Pool
 from .types import NULL
@@ -124,6 +125,19 @@ def set_guest_ip(pool: Pool, vm: Row, ip: str, device: str = "0") -> None:
     metrics.last_updated = pool.clock.datetime()
 
 
+def _cut(pool: Pool, args: dict[str, Any]) -> None:
+    """Frames of a network or a VLAN get lost, on all hosts or on one; `cut: false` lets them through again."""
+    cut = paths.Cut(
+        network=_find(pool, "network", args["network"]).ref if args.get("network") else "",
+        vlan=int(args["vlan"]) if args.get("vlan") is not None else None,
+        host=_find(pool, "host", args["host"]).ref if args.get("host") else "",
+        clients=bool(args.get("clients", False)),
+        management=bool(args.get("management", False)),
+    )
+    pool.faults.cuts = [other for other in pool.faults.cuts if other != cut] + [cut] * bool(args.get("cut", True))
+    paths.settle(pool)
+
+
 def _reset_calls(pool: Pool, args: dict[str, Any]) -> None:
     pool.calls.clear()
 
@@ -134,6 +148,7 @@ def _drop_sessions(pool: Pool, args: dict[str, Any]) -> dict[str, Any]:
 
 def _clear(pool: Pool, args: dict[str, Any]) -> None:
     pool.faults.clear()
+    paths.settle(pool)
 
 
 ACTIONS: dict[str, Callable[[Pool, dict[str, Any]], dict[str, Any] | None]] = {
@@ -149,6 +164,7 @@ ACTIONS: dict[str, Callable[[Pool, dict[str, Any]], dict[str, Any] | None]] = {
     "sr_lost": _sr_lost,
     "sr_unplugged": _sr_unplugged,
     "guest_ip": _guest_ip,
+    "cut": _cut,
     "reset_calls": _reset_calls,
     "drop_sessions": _drop_sessions,
     "clear": _clear,

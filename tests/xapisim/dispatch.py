@@ -238,7 +238,7 @@ def _only_on_coordinator(pool: Pool, runtime: HostRuntime) -> None:
     if runtime.booting:
         raise XapiError("HOST_STILL_BOOTING")
     if runtime.row != pool.master:
-        raise XapiError("HOST_IS_SLAVE", pool.runtime(pool.master).address)
+        raise XapiError("HOST_IS_SLAVE", runtime.coordinator or pool.runtime(pool.master).address)
 
 
 def _session(pool: Pool, runtime: HostRuntime, ref: str, message: Message | None) -> Login | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import XapiError
+from .paths import Cut
 
 
 @dataclass
@@ -19,12 +20,16 @@ class _Rule:
 
 
 class Faults:
-    """The faults of one pool. `sr_full` and `sr_lost` hold SR references and are consulted by the behaviours."""
+    """The faults of one pool. `sr_full` and `sr_lost` hold SR references and are consulted by the behaviours.
+
+    `cuts` are the ways through its networks that are closed (paths.py).
+    """
 
     def __init__(self) -> None:
         self._rules: list[_Rule] = []
         self.sr_full: set[str] = set()
         self.sr_lost: set[str] = set()
+        self.cuts: list[Cut] = []
 
     def fail(self, method: str, times: int, error: list[str]) -> None:
         """Let the next calls of a method (`VM.start`, also when asynchronous) fail; times 0 = until cleared."""
@@ -39,6 +44,7 @@ class Faults:
         self._rules.clear()
         self.sr_full.clear()
         self.sr_lost.clear()
+        self.cuts.clear()
 
     def delay_for(self, method: str) -> float:
         """Seconds that this call shall wait first; counts it."""

@@ -126,67 +126,83 @@ for _method, _path, _realm in (
 
 
 class HostServer:
-    """The listener of one host; hang_up() makes the host unreachable, listen() brings it back."""
+    """The listeners of one host, one at each of its addresses; hang_up() makes it unreachable, listen() brings it back."""
 
     def __init__(self, pool: Pool, runtime: HostRuntime, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._pool = pool
         self._runtime = runtime
         self._tls = tls
         self.port = port
-        self._socket: socket.socket | None = None
-        self._connections: set[socket.socket] = set()
+        self._listeners: dict[str, socket.socket] = {}  # by address
+        self._connections: dict[socket.socket, str] = {}  # to the address that it came to
         runtime.listen, runtime.hang_up = self.listen, self.hang_up
 
     def listen(self) -> None:
-        """Bind (port 0: a free one) and accept. OSError when the port is taken."""
-        if self._socket is not None:
-            return
+        """Bind all addresses (port 0: a free one) and accept; let go of those that the host no longer has.
+
+        OSError when the port is taken at its own address. Another one that is taken is a conflict of addresses: whoever
+        had it first, has it.
+        """
+        wanted = self._runtime.addresses
+        self._drop(set(self._listeners) - wanted)
+        for address in sorted(wanted - set(self._listeners), key=lambda address: address != self._runtime.address):
+            try:
+                self._bind(address)
+            except OSError:
+                if address == self._runtime.address:
+                    raise
+
+    def _bind(self, address: str) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._runtime.address, self.port))
+            listener.bind((address, self.port))
             listener.listen(256)
         except OSError:
             listener.close()
             raise
         self.port = listener.getsockname()[1]
-        self._socket = listener
-        threading.Thread(target=self._accept, args=(listener,), name=f"http-{self._runtime.name}", daemon=True).start()
+        self._listeners[address] = listener
+        name = f"http-{self._runtime.name}"
+        threading.Thread(target=self._accept, args=(address, listener), name=name, daemon=True).start()
 
     def hang_up(self) -> None:
         """Refuse connections and cut those there are."""
-        listener, self._socket = self._socket, None
-        for sock in [listener, *self._connections]:
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-        if listener is not None:
+        self._drop(set(self._listeners))
+
+    def _drop(self, addresses: set[str]) -> None:
+        listeners = [self._listeners.pop(address) for address in addresses]
+        for sock in [*listeners, *(sock for sock, at in list(self._connections.items()) if at in addresses)]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for listener in listeners:
             listener.close()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, address: str, listener: socket.socket) -> None:
         while True:
             try:
                 sock, _peer = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(address, sock), daemon=True).start()
 
-    def _serve(self, sock: socket.socket) -> None:
-        self._connections.add(sock)
+    def _serve(self, address: str, sock: socket.socket) -> None:
+        self._connections[sock] = address
         plain = sock
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
-                self._connections.discard(plain)
-                self._connections.add(sock)
+                self._connections.pop(plain, None)
+                self._connections[sock] = address
             stream = sock.makefile("rb", 65536)
-            while self._socket is not None and self._one(sock, stream):
+            while address in self._listeners and self._one(sock, stream):
                 pass
         except (OSError, ValueError):
             pass  # the client has gone, or does not trust our certificate, or speaks no HTTP
         finally:
-            self._connections -= {plain, sock}
+            self._connections.pop(plain, None)
+            self._connections.pop(sock, None)
             with contextlib.suppress(OSError):
                 sock.close()
 

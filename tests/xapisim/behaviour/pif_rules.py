@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import paths
 from ..errors import XapiError
 from ..registry import NULL
 from .forwarding import forward_to
@@ -126,6 +127,7 @@ def assert_no_vifs_in_use(db: Database, host: str, network: str) -> None:
 def bring_up(ctx: Context, pif: Row) -> None:
     """Configure the interface as the record says."""
     db = ctx.db
+    paths.changed(ctx.pool)
     network = db.row("network", pif.network)
     for ref in pif.bond_master_of:
         bond = db.row("Bond", ref)
@@ -201,6 +203,7 @@ def unplug_pif(ctx: Context, pif: Row) -> None:
         unplug_pif(ctx, db.row("PIF", db.row("tunnel", ref).access_PIF))
     if pif.bond_slave_of == NULL:
         bring_down(db, pif)
+        paths.changed(ctx.pool)
 
 
 def move_configuration(source: Row, target: Row) -> None:
@@ -221,21 +224,20 @@ def move_management(ctx: Context, target: Row) -> None:
 
 
 def follow_address(ctx: Context, pif: Row) -> None:
-    """After a change of the management address: serve the API there, if that is an address of this machine."""
+    """After a change of the management address: the pool finds the host there, its slaves once they are told."""
     host = ctx.db.row("host", pif.host)
     if not pif.management or not pif.IP or host.address == pif.IP:
         return
     host.address = pif.IP
     runtime = ctx.pool.hosts.get(host.uuid)
-    if runtime is None or not pif.IP.startswith("127."):
+    if runtime is None or not pif.IP.startswith(paths.LOOPBACK):
         return
-
-    def switch() -> None:
-        runtime.hang_up()
-        runtime.address = host.address
-        runtime.listen()
-
-    ctx.pool.clock.later(0.2, switch)  # the client still gets its answer
+    if host == ctx.pool.master:
+        for other in ctx.pool.hosts.values():
+            if other is not runtime:
+                other.coordinator = other.coordinator or runtime.address
+    runtime.address = pif.IP
+    paths.changed(ctx.pool)
 
 
 def forward_pif(ctx: Context, pif: Row) -> None:
