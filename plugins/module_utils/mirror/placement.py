@@ -82,7 +82,10 @@ def place(
         pair = _pair(guest, disks, found, remarks)
         for disk in disks:
             placed += _legs(disk, pair, found, iqn_prefix, names)
-    others = [leg for leg in there if leg["name"] not in known]
+    others = [
+        {**leg, "portals": found[leg["node"]].portals if leg["node"] in found else leg.get("portals", [])}
+        for leg in there if leg["name"] not in known
+    ]
     others.sort(key=lambda leg: (leg.get("slot") is None, leg.get("slot"), leg["node"]))
     return sorted([*placed, *others], key=lambda leg: (leg["guest"], leg["disk"])), remarks
 
@@ -195,7 +198,7 @@ def _pair(guest: Mapping[str, Any], disks: list[Disk], nodes: Mapping[str, Node]
         _check_legs(disk, guest, nodes)
     fixed = sorted({leg["node"] for disk in disks for leg in disk.legs})
     if len(fixed) > 2:
-        raise ValueError(f"Guest {name} has legs on {', '.join(fixed)}, and should have them on two nodes. Finish the move first ({_MOVE}).")
+        raise ValueError(f"Guest {name} has legs on {', '.join(fixed)}, and should have two. Finish the move first ({_MOVE}).")
     if len(fixed) < 2:
         down = sorted(node.name for node in nodes.values() if not node.up)
         if fixed and down:
@@ -321,7 +324,8 @@ def _legs(disk: Disk, pair: list[str], nodes: Mapping[str, Node], iqn_prefix: st
         {
             "guest": disk.guest, "disk": disk.name, "name": disk.leg, "node": node, "vg": nodes[node].vg, "size": size,
             "iqn": f"{iqn_prefix}:{node}:{disk.leg}", "portals": nodes[node].portals, "path": f"{names}/{node}/{disk.leg}",
-            "exists": node in there, "slot": slot, **{key: value for key, value in there.get(node, {}).items() if key != "slot"},
+            "exists": node in there,
+            **{key: value for key, value in there.get(node, {}).items() if key != "portals"}, "slot": slot,
         }
         for slot, node in enumerate(pair)
     ]

@@ -58,7 +58,7 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     if not size:
         raise ValueError(f"{title} does not exist; give its size, so that it can be created.")
     size = rounded(size)
-    sr = disk.sr = disk.sr or _default_sr(module, title)
+    sr = disk.sr = disk.sr or default_sr(module, title)
     if sr["type"] in FOREIGN or sr["content_type"] == "iso":
         raise ValueError(f"{title}: no VDI can be created on SR {sr['name_label']}, which is of type {sr['type']}.")
     if disk.guest:
@@ -93,7 +93,8 @@ def rounded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def _default_sr(module: XapiModule, title: str) -> Record:
+def default_sr(module: XapiModule, title: str) -> Record:
+    """The pool's default SR, for something that does not exist yet. Raises ValueError where the pool has none."""
     default = next(iter(records(module.xapi, "pool").values()))["default_SR"]
     found = select(module.xapi, "SR", refs=[default])
     if default == NULL or default not in found:
