@@ -91,7 +91,8 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
     guest = Guest(entry, lanes, world, vm)
     host = pick(world.hosts, "host", entry["host"]) if entry["host"] else None
     changes = guest.changes(power_view(vm, world))
-    dead = entry["assume_dead"] and vm["power_state"] in ("Running", "Paused")
+    # Where it is on the host that it shall be on, an earlier run has brought it there.
+    dead = entry["assume_dead"] and vm["power_state"] in ("Running", "Paused") and not (host and host["ref"] == vm["resident_on"])
     if dead:
         check_dead(guest)
     try:

@@ -225,7 +225,7 @@ def network(monkeypatch):
     ("paused", None, [("VM.start", "vm1", True, False)]), ("shutdown", None, []), ("restarted", None, [("VM.start", "vm1", False, False)]),
 ])
 def test_a_guest_of_a_dead_host(network, live, wanted, host, calls):
-    record = vm(power_state=live, resident_on="host1")
+    record = vm(power_state=live, resident_on="host0")
     changes, made = power(record, state=wanted, host=host, assume_dead=True)
     assert made == [("VM.power_state_reset", "vm1"), *calls]
     assert "restarted" not in changes.after and changes.after.get("host") == (host if calls else None)
@@ -233,10 +233,11 @@ def test_a_guest_of_a_dead_host(network, live, wanted, host, calls):
 
 def test_a_host_that_answers_is_not_dead(network):
     network.add("10.0.0.1")
-    record = vm(power_state="Running", resident_on="host1")
-    with pytest.raises(ValueError, match=r"host1 is not dead, it takes connections at 10\.0\.0\.1:443"):
+    record = vm(power_state="Running", resident_on="host0")
+    with pytest.raises(ValueError, match=r"host0 is not dead, it takes connections at 10\.0\.0\.1:443"):
         power(record, assume_dead=True)
     assert power(record, assume_dead=False)[1] == []
+    assert power(record, assume_dead=True, host="host0")[1] == []
 
 
 def test_only_a_guest_that_runs_is_reset(network):
