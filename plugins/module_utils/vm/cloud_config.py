@@ -21,7 +21,14 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModu
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_plan import FOREIGN
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_plan import default_sr, rounded
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import iso
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, Record, device_number, pick, seek, select
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
+    GUEST,
+    Record,
+    device_number,
+    pick,
+    seek,
+    select,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import find, record
 
