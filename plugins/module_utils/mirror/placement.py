@@ -100,9 +100,11 @@ def node_facts(
     group = next((group for group in info["vgs"] if group["name"] == vg), None)
     if group is None:
         return known  # its storage is yet to be made: nothing is free
-    unit = group["extent_size"] * (stripes or group["pvs"])
+    count = group["pv_count"]
+    unit = group["extent_size"] * (stripes or count)
+    free = group["free_striped"] if (stripes or count) == count else group["free"]
     # Of the last stripes, what does not fill all of them cannot be used.
-    return {**known, "free": group["free"] // unit * unit, "size": group["size"], "unit": unit, "load": info.get("load", 0)}
+    return {**known, "free": free // unit * unit, "size": group["size"], "unit": unit, "load": info.get("load", 0)}
 
 
 def _node(name: str, facts: Mapping[str, Any]) -> Node:

@@ -20,7 +20,8 @@ def leg(node: str, guest: str = "web1", disk: str = "data", size: int = GIB, slo
 
 
 def node(free: int = 10 * GIB, up: bool = True, volumes: Any = ()) -> dict[str, Any]:
-    info = {"vgs": [{"name": "vg0", "size": 20 * GIB, "free": free, "extent_size": 4 * MIB, "pvs": 2}], "load": 0.0,
+    info = {"vgs": [{"name": "vg0", "size": 20 * GIB, "free": free, "free_striped": free, "extent_size": 4 * MIB,
+                      "pv_count": 2}], "load": 0.0,
             "legs": [{"vg": "vg0", "name": name} for name in volumes]}
     return {"info": info if up else None, "vg": "vg0", "portals": ["10.0.2.1"], "failure_domain": ""}
 

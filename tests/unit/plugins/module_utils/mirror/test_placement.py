@@ -166,7 +166,8 @@ def test_refused(guests: list[Any], nodes: dict[str, Any], legs: list[Any], mess
 
 
 def test_the_filter_reads_what_mirror_info_says() -> None:
-    info = {"load": 0.5, "vgs": [{"name": "vg0", "size": GIB, "free": 132 * MIB, "extent_size": 4 * MIB, "pvs": 2}], "legs": []}
+    info = {"load": 0.5, "vgs": [{"name": "vg0", "size": GIB, "free": 132 * MIB, "free_striped": 132 * MIB, "extent_size": 4 * MIB,
+                                     "pv_count": 2}], "legs": []}
     nodes = {name: {"info": info, "vg": "vg0", "portals": [f"192.0.2.{at}"]} for at, name in enumerate(("node1", "node2"))}
     legs = mirror_place([guest("web1", {"name": "data", "size": "125MiB"})], nodes)
     assert [(record["size"], record["portals"]) for record in legs] == [(128 * MIB, ["192.0.2.0"]), (128 * MIB, ["192.0.2.1"])]
