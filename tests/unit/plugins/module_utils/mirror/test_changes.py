@@ -16,7 +16,7 @@ GIB = 1 << 30
 def leg(node: str, guest: str = "web1", disk: str = "data", size: int = GIB, slot: int | None = 0) -> dict[str, Any]:
     name = f"{guest}-{disk}"
     return {"guest": guest, "disk": disk, "slot": slot, "name": name, "node": node, "vg": "vg0", "size": size,
-            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": [], "exists": True}
+            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": ["10.0.2.1"], "exists": True}
 
 
 def node(free: int = 10 * GIB, up: bool = True, volumes: Any = ()) -> dict[str, Any]:
