@@ -24,10 +24,7 @@ options:
     elements: dict
     required: true
   nodes:
-    description:
-      - The nodes of the pool, by name. Each has C(info), the result of M(nobloat.xen.mirror_info), without which it does not
-        answer, C(vg), the volume group for legs, C(portals), the addresses that it exports on, and if need be C(stripes) (as many
-        as the group has volumes by default) and C(failure_domain).
+    description: Results of M(nobloat.xen.mirror_info) by name of the node, for all nodes of the pool; empty for those that do not answer.
     type: dict
     required: true
   legs:
@@ -35,28 +32,40 @@ options:
     type: list
     elements: dict
     default: []
+  vg:
+    description: Volume group for legs.
+    type: str
+    default: vg0
+  vgs:
+    description: Volume groups of nodes on which it has another name, by name of the node.
+    type: dict
+    default: {}
+  failure_domains:
+    description: What fails together, by name of the node; a node that is not named is one of its own.
+    type: dict
+    default: {}
+  stripes:
+    description: Number of stripes of new volumes, V(0) for as many as the volume group has disks.
+    type: int
+    default: 0
   iqn_prefix:
-    description: Beginning of the names of exports.
+    description: Beginning of the names of new exports.
     type: str
     default: iqn.2026-11.xen.nobloat
+  assume_room:
+    description: A volume group that is not there yet has enough room. This is for check mode.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
 - name: Place the guests
   ansible.builtin.set_fact:
-    mirror_legs: "{{ mirror_guest_list | nobloat.xen.mirror_place(nodes, mirror_legs) }}"
+    mirror_legs: "{{ mirror_guest_list | nobloat.xen.mirror_place(nodes, mirror_legs, failure_domains={'node1': 'a', 'node2': 'b'}) }}"
   vars:
     nodes:
-      node1:
-        info: "{{ hostvars.node1.mirror_facts_node }}"
-        vg: vg0
-        portals: [192.0.2.1]
-        failure_domain: rack1
-      node2:
-        info: "{{ hostvars.node2.mirror_facts_node }}"
-        vg: vg0
-        portals: [192.0.2.2]
-        failure_domain: rack2
+      node1: "{{ hostvars.node1.mirror_facts_node }}"
+      node2: "{{ hostvars.node2.mirror_facts_node }}"
 """
 
 RETURN = r"""
@@ -73,22 +82,23 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
 
 
 def mirror_place(
-    guests: Any, nodes: Any, legs: Any = (), iqn_prefix: str = "iqn.2026-11.xen.nobloat"
+    guests: Any, nodes: Any, legs: Any = (), *, vg: str = "vg0", vgs: Any = None, failure_domains: Any = None, stripes: int = 0,
+    iqn_prefix: str = IQN_PREFIX, assume_room: bool = False,
 ) -> list[dict[str, Any]]:
     """See DOCUMENTATION."""
     try:
         known = {
             name: node_facts(
-                facts.get("info"), vg=facts["vg"], stripes=facts.get("stripes"), portals=facts.get("portals") or (),
-                failure_domain=facts.get("failure_domain") or "",
+                info, vg=(vgs or {}).get(name) or vg, stripes=int(stripes), failure_domain=(failure_domains or {}).get(name) or ""
             )
-            for name, facts in nodes.items()
+            for name, info in nodes.items()
         }
-        placed, remarks = place(guests, legs, known, iqn_prefix)
+        placed, remarks = place(guests, legs, known, iqn_prefix, assume_room=assume_room)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
     for remark in remarks:

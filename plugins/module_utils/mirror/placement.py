@@ -12,9 +12,10 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import path
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
@@ -22,6 +23,7 @@ Record = dict[str, Any]
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60  # of a leg; an IQN has 223 at most, an LV 127
 _RESERVED = ("backup", "snapshot", "pvmove")  # what backups are called, and what LVM keeps for itself
+_UNKNOWN = 1 << 60  # bytes of a volume group that is not there yet
 _GROW = "playbook nobloat.xen.guest_grow"
 _MOVE = "playbook nobloat.xen.guest_move"
 
@@ -38,7 +40,6 @@ class Node:
     unit: int = 1
     load: float = 0.0
     failure_domain: str = ""
-    portals: list[str] = field(default_factory=list)
     homes: int = 0  # guests that have their home here
 
 
@@ -59,15 +60,16 @@ class Disk:
 
 def place(
     guests: Iterable[Mapping[str, Any]], existing: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]],
-    iqn_prefix: str, names: str = "/dev/mirror",
+    iqn_prefix: str, *, assume_room: bool = False,
 ) -> tuple[list[Record], list[str]]:
     """The legs of a pool, and remarks for the user.
 
     `guests`: as in mirror_guest_list. `existing`: leg records of what is there; those of guests or disks that are not described
-    come back unchanged. `nodes`: by name, {up, vg, free, size, unit, load, failure_domain, portals}. Raises ValueError.
+    come back unchanged, and so does a guest whose other leg may be on a node that does not answer. `nodes`: by name, {up, vg, free,
+    size, unit, load, failure_domain}. `assume_room`: a volume group that is not there yet has enough. Raises ValueError.
     """
     there = [dict(leg) for leg in existing]
-    found = {name: _node(name, facts) for name, facts in nodes.items()}
+    found = {name: _node(name, facts, assume_room) for name, facts in nodes.items()}
     described = [_guest(guest, there, found) for guest in guests]
     _check_names(described)
     remarks: list[str] = []
@@ -81,37 +83,37 @@ def place(
     for guest, disks in sorted(described, key=lambda item: (-sum(disk.size for disk in item[1]), item[0]["name"])):
         pair = _pair(guest, disks, found, remarks)
         for disk in disks:
-            placed += _legs(disk, pair, found, iqn_prefix, names)
-    others = [
-        {**leg, "portals": found[leg["node"]].portals if leg["node"] in found else leg.get("portals", [])}
-        for leg in there if leg["name"] not in known
-    ]
+            placed += _legs(disk, pair, found, iqn_prefix) if pair else disk.legs
+    others = [leg for leg in there if leg["name"] not in known]
     others.sort(key=lambda leg: (leg.get("slot") is None, leg.get("slot"), leg["node"]))
     return sorted([*placed, *others], key=lambda leg: (leg["guest"], leg["disk"])), remarks
 
 
-def node_facts(
-    info: Mapping[str, Any] | None, *, vg: str, stripes: int | None = None, portals: Iterable[str] = (), failure_domain: str = ""
-) -> Record:
-    """What `place` wants to know of a node, from the result of module mirror_info (None if the node does not answer)."""
-    known: Record = {"up": bool(info), "vg": vg, "portals": list(portals), "failure_domain": failure_domain}
-    if not info:
-        return known
-    group = next((group for group in info["vgs"] if group["name"] == vg), None)
+def node_facts(info: Mapping[str, Any] | None, *, vg: str, stripes: int = 0, failure_domain: str = "") -> Record:
+    """What `place` wants to know of a node, from the result of module mirror_info (empty if the node does not answer).
+
+    `stripes` 0 stands for all disks of the volume group.
+    """
+    known: Record = {"up": bool(info), "vg": vg, "failure_domain": failure_domain}
+    group = next((group for group in info["vgs"] if group["name"] == vg), None) if info else None
     if group is None:
-        return known  # its storage is yet to be made: nothing is free
-    count = group["pv_count"]
-    unit = group["extent_size"] * (stripes or count)
-    free = group["free_striped"] if (stripes or count) == count else group["free"]
-    # Of the last stripes, what does not fill all of them cannot be used.
-    return {**known, "free": free // unit * unit, "size": group["size"], "unit": unit, "load": info.get("load", 0)}
+        return {**known, "free": None}
+    whole = stripes in (0, group["pv_count"])
+    unit = group["extent_size"] * (stripes or group["pv_count"])
+    return {
+        **known, "free": group["free_striped" if whole else "free"] // unit * unit, "size": group["size"], "unit": unit,
+        "load": (info or {}).get("load", 0),
+    }
 
 
-def _node(name: str, facts: Mapping[str, Any]) -> Node:
+def _node(name: str, facts: Mapping[str, Any], assume_room: bool) -> Node:
+    free = facts.get("free")
+    if free is None and facts.get("up") and not assume_room:
+        raise ValueError(f"Node {name} has no volume group {facts.get('vg')} for legs.")
     return Node(
-        name, bool(facts.get("up")), str(facts.get("vg") or ""), int(facts.get("free") or 0), int(facts.get("size") or 0),
-        int(facts.get("unit") or 1), float(facts.get("load") or 0), str(facts.get("failure_domain") or name),
-        [str(portal) for portal in facts.get("portals") or ()],
+        name, bool(facts.get("up")), str(facts.get("vg") or ""), int(free if free is not None else _UNKNOWN if assume_room else 0),
+        int(facts.get("size") or _UNKNOWN), int(facts.get("unit") or 1), float(facts.get("load") or 0),
+        str(facts.get("failure_domain") or name),
     )
 
 
@@ -194,7 +196,7 @@ def _home(guest: Mapping[str, Any], disks: list[Disk]) -> str | None:
 
 
 def _pair(guest: Mapping[str, Any], disks: list[Disk], nodes: Mapping[str, Node], remarks: list[str]) -> list[str]:
-    """Names of the guest's two nodes, home first; takes the room of new legs from what is free there."""
+    """Names of the guest's two nodes, home first, none if that cannot be said now; takes the room of new legs from what is free there."""
     name = guest["name"]
     for disk in disks:
         _check_legs(disk, guest, nodes)
@@ -202,12 +204,13 @@ def _pair(guest: Mapping[str, Any], disks: list[Disk], nodes: Mapping[str, Node]
     if len(fixed) > 2:
         raise ValueError(f"Guest {name} has legs on {', '.join(fixed)}, and should have two. Finish the move first ({_MOVE}).")
     if len(fixed) < 2:
-        down = sorted(node.name for node in nodes.values() if not node.up)
+        down = [node for node in guest.get("nodes") or sorted(nodes) if not nodes[node].up]
         if fixed and down:
-            raise ValueError(
-                f"Guest {name} has a leg on {fixed[0]}; its other leg may be on {' or '.join(down)}, which does not answer. "
-                "Bring that back first, or take it out of the inventory (playbook nobloat.xen.node_retire)."
+            remarks.append(
+                f"Guest {name} has a leg on {fixed[0]}; its other leg may be on {' or '.join(down)}, which does not answer. The guest "
+                "is left as it is."
             )
+            return []
         pair = _choose(guest, disks, fixed, nodes, remarks)
     else:
         pair = fixed
@@ -318,16 +321,15 @@ def _rank(disks: list[Disk], pair: list[str], nodes: Mapping[str, Node]) -> tupl
 # -- the records
 
 
-def _legs(disk: Disk, pair: list[str], nodes: Mapping[str, Node], iqn_prefix: str, names: str) -> list[Record]:
+def _legs(disk: Disk, pair: list[str], nodes: Mapping[str, Node], iqn_prefix: str) -> list[Record]:
     """The two leg records of a disk, home first; what exists is told as it is."""
     there = {leg["node"]: leg for leg in disk.legs}
     size = _needs(disk, pair, nodes)
     return [
         {
             "guest": disk.guest, "disk": disk.name, "name": disk.leg, "node": node, "vg": nodes[node].vg, "size": size,
-            "iqn": f"{iqn_prefix}:{node}:{disk.leg}", "portals": nodes[node].portals, "path": f"{names}/{node}/{disk.leg}",
-            "exists": node in there,
-            **{key: value for key, value in there.get(node, {}).items() if key != "portals"}, "slot": slot,
+            "iqn": f"{iqn_prefix}:{node}:{disk.leg}", "portals": [], "initiators": [], "path": path(node, disk.leg), "exists": False,
+            **there.get(node, {}), "slot": slot,
         }
         for slot, node in enumerate(pair)
     ]

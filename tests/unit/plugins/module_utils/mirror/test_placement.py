@@ -16,7 +16,7 @@ PREFIX = "iqn.2026-11.xen.nobloat"
 
 
 def node(**facts: Any) -> dict[str, Any]:
-    return {"up": True, "vg": "vg0", "free": 10 * GIB, "size": 10 * GIB, "unit": 8 * MIB, "portals": ["192.0.2.1"], **facts}
+    return {"up": True, "vg": "vg0", "free": 10 * GIB, "size": 10 * GIB, "unit": 8 * MIB, **facts}
 
 
 def guest(name: str = "web1", *disks: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -41,11 +41,11 @@ THREE = {"node1": node(), "node2": node(), "node3": node()}
 
 
 def test_a_record_says_all() -> None:
-    nodes = {"node1": node(portals=["192.0.2.1", "192.0.3.1"]), "node2": node(vg="vg1")}
+    nodes = {"node1": node(), "node2": node(vg="vg1")}
     first, second = place([guest(home="node1")], [], nodes, PREFIX)[0]
     assert first == {
         "guest": "web1", "disk": "data", "name": "web1-data", "node": "node1", "vg": "vg0", "size": GIB,
-        "iqn": "iqn.2026-11.xen.nobloat:node1:web1-data", "portals": ["192.0.2.1", "192.0.3.1"],
+        "iqn": "iqn.2026-11.xen.nobloat:node1:web1-data", "portals": [], "initiators": [],
         "path": "/dev/mirror/node1/web1-data", "exists": False, "slot": 0,
     }
     assert (second["node"], second["vg"], second["slot"]) == ("node2", "vg1", 1)
@@ -147,7 +147,7 @@ def test_a_leg_that_is_alone_gets_its_partner() -> None:
         ([guest()], TWO, [leg("node1"), leg("node2", size=2 * GIB)], r"different sizes \(1GiB on node1, 2GiB on node2\)"),
         ([guest()], THREE, [leg("node1"), leg("node2"), leg("node3")], "has legs on node1, node2, node3.*guest_move"),
         ([guest()], TWO, [leg("node1"), leg("node1", vg="vg1"), leg("node2")], "Node node1 has two volumes web1-data"),
-        ([guest()], {**TWO, "node2": node(up=False)}, [leg("node1")], "its other leg may be on node2, which does not answer"),
+        ([guest()], {**TWO, "node2": node(free=None)}, [], "Node node2 has no volume group vg0 for legs"),
         ([guest(nodes=["node1", "node2"])], THREE, [leg("node1"), leg("node3")], "web1-data is on node3, where guest web1 is not to be"),
         ([guest(home="node3")], THREE, [leg("node1"), leg("node2")], "its home node3 holds none of its legs"),
         (
@@ -165,13 +165,33 @@ def test_refused(guests: list[Any], nodes: dict[str, Any], legs: list[Any], mess
         place(guests, legs, nodes, PREFIX)
 
 
+def test_a_guest_whose_other_leg_cannot_be_seen_is_left_alone() -> None:
+    nodes = {**THREE, "node2": node(up=False, free=None)}
+    legs, remarks = place([guest(), guest("web2")], [leg("node1", slot=0)], nodes, PREFIX)
+    assert [(record["name"], record["node"]) for record in legs] == [
+        ("web1-data", "node1"), ("web2-data", "node3"), ("web2-data", "node1"),
+    ]
+    assert remarks == [
+        "Guest web1 has a leg on node1; its other leg may be on node2, which does not answer. The guest is left as it is."
+    ]
+    pinned = place([guest(nodes=["node1", "node3"])], [leg("node1", slot=0)], nodes, PREFIX)
+    assert [record["node"] for record in pinned[0]] == ["node1", "node3"], "node2 cannot have it"
+
+
+def test_check_mode_before_there_is_any_storage() -> None:
+    nodes = {"node1": node(free=None, size=None), "node2": node(free=None, size=None)}
+    assert [record["size"] for record in place([guest()], [], nodes, PREFIX, assume_room=True)[0]] == [GIB, GIB]
+
+
 def test_the_filter_reads_what_mirror_info_says() -> None:
-    info = {"load": 0.5, "vgs": [{"name": "vg0", "size": GIB, "free": 132 * MIB, "free_striped": 132 * MIB, "extent_size": 4 * MIB,
-                                     "pv_count": 2}], "legs": []}
-    nodes = {name: {"info": info, "vg": "vg0", "portals": [f"192.0.2.{at}"]} for at, name in enumerate(("node1", "node2"))}
-    legs = mirror_place([guest("web1", {"name": "data", "size": "125MiB"})], nodes)
-    assert [(record["size"], record["portals"]) for record in legs] == [(128 * MIB, ["192.0.2.0"]), (128 * MIB, ["192.0.2.1"])]
+    group = {"name": "vg0", "size": GIB, "free": 200 * MIB, "free_striped": 132 * MIB, "extent_size": 4 * MIB, "pv_count": 2}
+    nodes = {name: {"load": 0.5, "vgs": [group], "legs": []} for name in ("node1", "node2")}
+    small, big = (guest("web1", {"name": "data", "size": size}) for size in ("125MiB", "140MiB"))
+    assert {record["size"] for record in mirror_place([small], nodes)} == {128 * MIB}
+    assert {record["size"] for record in mirror_place([big], nodes, stripes=1)} == {140 * MIB}
     with pytest.raises(AnsibleFilterError, match="Free: node1 128MiB, node2 128MiB"):
-        mirror_place([guest("web1", {"name": "data", "size": "132MiB"})], nodes)
+        mirror_place([big], nodes)
     with pytest.raises(AnsibleFilterError, match="node2 does not"):
-        mirror_place([guest()], {**nodes, "node2": {"info": None, "vg": "vg0"}})
+        mirror_place([small], {**nodes, "node2": {}})
+    with pytest.raises(AnsibleFilterError, match="Node node2 has no volume group ssd"):
+        mirror_place([small], nodes, vgs={"node2": "ssd"})
