@@ -50,8 +50,15 @@ options:
       - Whether multicast goes only to those NICs that asked for it. Needs Open vSwitch on the hosts.
       - If omitted, it is left alone.
     type: bool
+  coordinator:
+    description:
+      - Name or uuid of the host that is to be the coordinator. All hosts have to be up, and high availability has to be off.
+      - The toolstacks restart for that, and all sessions end. It is done last, and the module waits until the pool answers again.
+      - If omitted, the coordinator stays.
+    type: str
 extends_documentation_fragment:
   - nobloat.xen.xapi
+  - nobloat.xen.xapi.wait
   - nobloat.xen.common
   - nobloat.xen.attributes
 seealso:
@@ -68,6 +75,12 @@ EXAMPLES = r"""
     default_sr: nfs1
     suspend_sr: nfs1
     tags: [production]
+
+- name: Another coordinator, before the first one is shut down
+  nobloat.xen.pool:
+    hostname: xcp1.example.com
+    password: "{{ vault_pool_password }}"
+    coordinator: xcp2
 
 - name: No default SR any more
   nobloat.xen.pool:
@@ -129,6 +142,11 @@ pool:
       description: Whether IGMP snooping is on.
       type: bool
       sample: false
+    coordinator:
+      description: The coordinator.
+      returned: with O(coordinator)
+      type: dict
+      sample: {name: xcp2, uuid: 3a1f0d4e-5f7f-4ed7-9d1f-9f6f3a8a51c2, address: 192.0.2.12}
 """
 
 from typing import Any
@@ -141,6 +159,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
     COMMON_SPEC,
     plan_common,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.coordinator import plan_coordinator
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.pool import (
     FLAGS,
@@ -155,6 +174,7 @@ SPEC = {
     "name": {"type": "str"},
     **{option: {"type": "str"} for option in SR_FIELDS},
     **{option: {"type": "bool"} for option in FLAGS},
+    "coordinator": {"type": "str"},
     **COMMON_SPEC,
 }
 
@@ -171,6 +191,7 @@ def plan(module: XapiModule) -> ChangeSet:
         if params[option] is not None and option not in record:
             raise ValueError(f"The XAPI of this pool does not know {option}; leave it out or update the hosts.")
         changes.set(option, params[option], lambda value, option=option: call(f"pool.set_{option}", ref, value))
+    plan_coordinator(module, changes, record)
     return changes
 
 
@@ -195,7 +216,7 @@ def plan_srs(module: XapiModule, changes: ChangeSet, record: dict[str, Any]) -> 
 
 
 def main() -> None:
-    XapiModule(SPEC).converge("pool", plan)
+    XapiModule(SPEC, waits=True).converge("pool", plan)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,290 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pool_member
+short_description: Join a host to a pool, or eject it
+version_added: 1.0.0
+description:
+  - Joins a host to the pool that O(hostname) leads to, and waits until it is a working member; or ejects one.
+  - All that XAPI would refuse is looked up before the join, and told as one list with the cures.
+  - A host that leaves is reset to a pool of its own, its local storage is wiped, and it reboots.
+author:
+  - nobloat.xen contributors (@nobloat)
+options:
+  name:
+    description:
+      - Name or uuid of the host. To join, it is enough that it has the address O(address).
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) is a member of the pool. V(absent) is none.
+    type: str
+    choices: [present, absent]
+    default: present
+  address:
+    description:
+      - Where the host that joins answers, as a name, an address or a URL. If omitted, it is O(name).
+      - Not used with O(state=absent).
+    type: str
+  host_username:
+    description:
+      - User of the host that joins, who may administrate it.
+    type: str
+    default: root
+  host_password:
+    description:
+      - Password of O(host_username). If omitted, it is O(password). From then on the host has the pool's.
+    type: str
+  force:
+    description:
+      - Join although CPUs or the updates of the software differ. Guests may then not be able to migrate between the hosts.
+    type: bool
+    default: false
+  allow_destroy_local_storage:
+    description:
+      - With O(state=absent), lose the disks that are on local SRs of the host. Without it, the module fails while there are any.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nobloat.xen.xapi
+  - nobloat.xen.xapi.wait
+  - nobloat.xen.attributes
+notes:
+  - To join, O(hostname) and O(password) of the pool are needed besides O(session), as the joining host logs in there itself.
+  - Guests on a host that is ejected have to be moved away or shut down first, see M(nobloat.xen.host_maintenance). The
+    coordinator cannot be ejected; make another host the coordinator first, with O(nobloat.xen.pool#module:coordinator).
+seealso:
+  - module: nobloat.xen.host_maintenance
+  - module: nobloat.xen.pool
+"""
+
+EXAMPLES = r"""
+- name: Join a freshly installed host
+  nobloat.xen.pool_member:
+    hostname: xcp1.example.com
+    password: "{{ vault_pool_password }}"
+    name: xcp3
+    address: xcp3.example.com
+    host_password: "{{ vault_install_password }}"
+
+- name: Let a host go, with all that is on its local disks
+  nobloat.xen.pool_member:
+    hostname: xcp1.example.com
+    password: "{{ vault_pool_password }}"
+    name: xcp3
+    state: absent
+    allow_destroy_local_storage: true
+"""
+
+RETURN = r"""
+member:
+  description: The host as a member of the pool, or as it would be in check mode. Empty when it is none.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name.
+      type: str
+      sample: xcp3
+    uuid:
+      description: Unique identifier.
+      type: str
+      sample: 0a4f0d4e-5f7f-4ed7-9d1f-9f6f3a8a51c2
+    address:
+      description: Address of its management interface.
+      type: str
+      sample: 192.0.2.13
+    coordinator:
+      description: Whether it is the coordinator of the pool.
+      type: bool
+      sample: false
+obstacles:
+  description:
+    - What keeps the host from joining (C(reason) and C(cure)), or would be lost with it (C(sr), C(uuid), C(vdis), C(guests)).
+  returned: when that is why it failed
+  type: list
+  elements: dict
+  sample:
+    - {reason: "guests run on it: web1", cure: Shut them down.}
+"""
+
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts import joining
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import live_hosts, resident
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.wait import passing, until
+from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused, XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, seek, select
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
+
+SPEC = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "address": {"type": "str"},
+    "host_username": {"type": "str", "default": "root"},
+    "host_password": {"type": "str", "no_log": True},
+    "force": {"type": "bool", "default": False},
+    "allow_destroy_local_storage": {"type": "bool", "default": False},
+}
+
+
+def member_view(host: Record, coordinator: str) -> Record:
+    return {
+        "name": host["name_label"], "uuid": host["uuid"], "address": host["address"], "coordinator": host["ref"] == coordinator,
+    }
+
+
+def plan(module: XapiModule) -> ChangeSet:
+    params = module.params
+    pool = joining.read_side(module.xapi, joining=False)
+    host = seek(pool.hosts, "host", params["name"])
+    if params["state"] == "absent":
+        return plan_eject(module, pool, host)
+    if host is None:
+        known = addresses(params["address"] or params["name"])
+        host = next((item for item in pool.hosts.values() if item["address"] in known), None)
+    changes = ChangeSet(f"member {params['name']}", before=member_view(host, pool.pool["master"]) if host else {})
+    if host is None:
+        plan_join(module, changes, pool)
+    return changes
+
+
+# -- joining
+
+
+def addresses(url: str) -> set[str]:
+    """What a host's `address` may be when it answers at a name, an address or a URL."""
+    name = urlsplit(normal_url(url)).hostname or ""
+    try:
+        return {name, *(str(entry[4][0]) for entry in socket.getaddrinfo(name, None))}
+    except OSError:
+        return {name}
+
+
+def plan_join(module: XapiModule, changes: ChangeSet, pool: joining.Side) -> None:
+    params = module.params
+    if not params["password"]:
+        raise ValueError("The joining host logs in to the pool itself: give password, and username if it is not root.")
+    address = params["address"] or params["name"]
+    host_session = Session(
+        address, params["host_username"], params["host_password"] or params["password"], timeout=params["timeout"],
+        validate_certs=params["validate_certs"], ca_path=params["ca_path"],
+    )
+    asked = host_session.url
+    host_session.login()
+    host = joining.read_side(host_session, joining=True)
+    if host.pool["uuid"] == pool.pool["uuid"]:
+        # The session followed it to the coordinator.
+        raise ValueError(f"{address} belongs to this pool already, and none of its hosts is called {params['name']}.")
+    if host_session.url != asked:
+        raise ValueError(f"{address} is a member of another pool, whose coordinator is {host.coordinator['name_label']} "
+                         f"({host.coordinator['address']}). Eject it there first.")
+    found = joining.obstacles(host, pool, force=params["force"])
+    if found:
+        lines = "\n".join(f"- {item['reason']}. {item['cure']}" for item in found)
+        raise Refused(f"{host.coordinator['name_label']} cannot join pool {pool.pool['name_label']}:\n{lines}", obstacles=found)
+    changes.create(
+        {**member_view(host.coordinator, ""), "coordinator": False}, lambda: join(module, host_session, host, pool))
+
+
+def join(module: XapiModule, session: Session, host: joining.Side, pool: joining.Side) -> None:
+    params = module.params
+    method = "pool.join_force" if params["force"] else "pool.join"
+    try:
+        tasks.run(session, method, pool.coordinator["address"], params["username"], params["password"],
+                  timeout=params["wait_timeout"], on_progress=lambda fraction: module.progress(f"{method}: {fraction:.0%}"))
+    except XapiError as error:
+        # The host's toolstack restarts as that of a member, and forgets the task.
+        if not passing(error):
+            raise
+    finally:
+        session.close()
+    uuid = host.coordinator["uuid"]
+    until(module, f"{host.coordinator['name_label']} is a working member", lambda found: working(found, uuid))
+
+
+def working(session: Session, uuid: str) -> bool:
+    """Whether the host is in the pool, alive and enabled."""
+    host = records.find(session, "host", uuid, required=False)
+    return bool(host and host["enabled"] and live_hosts(session, {host["ref"]: host}))
+
+
+# -- leaving
+
+
+def plan_eject(module: XapiModule, pool: joining.Side, host: Record | None) -> ChangeSet:
+    changes = ChangeSet(f"member {module.params['name']}", before=member_view(host, pool.pool["master"]) if host else {})
+    if host is None:
+        return changes
+    name = host["name_label"]
+    if host["ref"] == pool.pool["master"]:
+        raise ValueError(f"{name} is the coordinator. Make another host the coordinator first (module nobloat.xen.pool, coordinator).")
+    if pool.pool["ha_enabled"]:
+        raise ValueError(f"High availability is on, so {name} cannot leave. Disable it first.")
+    if not live_hosts(module.xapi, {host["ref"]: host}):
+        raise ValueError(f"{name} is not alive, so it cannot be ejected. Bring it back; or, if it is lost for good, remove it "
+                         "with host.declare_dead and host.destroy.")
+    guests = resident(host, select(module.xapi, "VM", refs=host["resident_VMs"]))
+    if guests:
+        named = ", ".join(vm["name_label"] for vm in guests)
+        raise ValueError(f"Guests are on {name}: {named}. Move them away with nobloat.xen.host_maintenance, or shut them down.")
+    if not module.params["allow_destroy_local_storage"]:
+        refuse_loss(module, host)
+    changes.delete(lambda: eject(module, host))
+    return changes
+
+
+def refuse_loss(module: XapiModule, host: Record) -> None:
+    """Raise Refused where disks on local SRs would be lost."""
+    pbds = select(module.xapi, "PBD", host=[host["ref"]])
+    srs = select(module.xapi, "SR", refs={pbd["SR"] for pbd in pbds.values()})
+    srs = {ref: sr for ref, sr in srs.items() if not sr["shared"]}
+    vdis = select(module.xapi, "VDI", SR=srs)
+    vbds = select(module.xapi, "VBD", VDI=vdis)
+    lost = joining.precious(host, srs, select(module.xapi, "PBD", SR=srs), vdis,
+                            select(module.xapi, "VM", refs={vbd["VM"] for vbd in vbds.values()}), vbds)
+    if lost:
+        def line(item: dict[str, Any]) -> str:
+            whose = f", of {', '.join(item['guests'])}" if item["guests"] else ""
+            return f"- SR {item['sr']} ({item['uuid']}) holds {item['vdis']} disks{whose}."
+
+        raise Refused(
+            f"When {host['name_label']} leaves, its local storage is wiped:\n" + "\n".join(map(line, lost))
+            + "\nMove these disks to another SR, or allow it with allow_destroy_local_storage.", obstacles=lost)
+
+
+def eject(module: XapiModule, host: Record) -> None:
+    try:
+        module.run("pool.eject", host["ref"])
+    except XapiError as error:
+        # The task may end with the host that runs it.
+        if not passing(error) and error.code != "HANDLE_INVALID":
+            raise
+    until(module, f"{host['name_label']} has left the pool", lambda session: gone(session, host["uuid"]))
+
+
+def gone(session: Session, uuid: str) -> bool:
+    try:
+        records.find(session, "host", uuid)
+    except NotFound:
+        return True
+    return False
+
+
+def main() -> None:
+    XapiModule(SPEC, waits=True).converge("member", plan)
+
+
+if __name__ == "__main__":
+    main()
