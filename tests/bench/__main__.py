@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""python -m bench [inventory] [guests] [simulator]: tables in markdown, on standard output."""
+"""python -m bench [inventory] [guests] [simulator] [mirror]: tables in markdown, on standard output."""
 from __future__ import annotations
 
 import argparse
@@ -14,9 +14,9 @@ from ansible.release import __version__
 
 init_plugin_loader()  # from here on ansible_collections can be imported, from where ANSIBLE_COLLECTIONS_PATH says
 
-from bench import guests, inventory, simulator  # noqa: E402
+from bench import guests, inventory, mirror, simulator  # noqa: E402
 
-PARTS = {"inventory": inventory.main, "guests": guests.main, "simulator": simulator.main}
+PARTS = {"inventory": inventory.main, "guests": guests.main, "simulator": simulator.main, "mirror": mirror.main}
 
 
 def main() -> int:

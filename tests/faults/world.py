@@ -36,21 +36,22 @@ INVENTORY = ROOT / "inventories/lab"
 
 
 def described(**more: Any) -> dict[str, Any]:
-    """The demo's lab."""
+    """The demo's lab, and what is otherwise."""
     return {**yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8")), **more}
 
 
 class World:
     """A lab, and the load on its guest."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **more: Any) -> None:
         self.lab = Lab(name)
+        self.more = more
         self.load = Load(f"{MOUNT}/records")
         self.figures: list[tuple[str, str]] = []
 
     def up(self) -> None:
         """Only the machines."""
-        self.lab.up(description.parse(described()), owned=True)
+        self.lab.up(description.parse(described(**self.more)), owned=True)
 
     # -- what an operator does
 
@@ -103,21 +104,34 @@ class World:
         """The node that it does not run on."""
         return next(node.name for node in self.lab.description.nodes if node.name != self.node())
 
-    def resident(self) -> str:
-        """The node that XAPI says it runs on, "" if it is not running. Asked through the plain protocol."""
+    def ask(self, method: str, *args: Any) -> Any:
+        """A call of XAPI, through the plain protocol."""
         info = self.lab.xapi
         assert info
         server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=ssl.create_default_context(cafile=info["ca"]))
 
-        def ask(method: str, *args: Any) -> Any:
-            reply: Any = getattr(server, method)(*args)
+        def result(reply: Any) -> Any:
             assert reply["Status"] == "Success", reply
             return reply["Value"]
 
-        session = ask("session.login_with_password", "root", info["pools"][0]["password"])
-        vm = ask("VM.get_record", session, ask("VM.get_by_name_label", session, GUEST)[0])
-        running = vm["power_state"] == "Running"
-        return ask("host.get_name_label", session, vm["resident_on"]) if running else ""
+        session = result(server.session.login_with_password("root", info["pools"][0]["password"]))
+        return result(getattr(server, method)(session, *args))
+
+    def vm(self) -> str:
+        return str(self.ask("VM.get_by_name_label", GUEST)[0])
+
+    def resident(self) -> str:
+        """The node that XAPI says it runs on, "" if it is not running."""
+        vm = self.ask("VM.get_record", self.vm())
+        return str(self.ask("host.get_name_label", vm["resident_on"])) if vm["power_state"] == "Running" else ""
+
+    def restart(self) -> None:
+        """Shut the guest down and start it again where it was."""
+        node, vm = self.resident(), self.vm()
+        host = self.ask("host.get_by_name_label", node)[0]
+        self.ask("VM.clean_shutdown", vm)
+        self.ask("VM.start_on", vm, host, False, False)
+        until(lambda: self.guest.run(f"findmnt {MOUNT}", check=False).returncode == 0, 60, "the guest has its data again")
 
     def array(self, attribute: str) -> str:
         """From sysfs in the guest: degraded, sync_action, array_state ..."""
