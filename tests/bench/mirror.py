@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 from bench.measure import clock, table
 from faults.world import DISK, MOUNT, World
@@ -107,8 +108,8 @@ def growing() -> None:
         world = World(f"bench-{nodes}", nodes=nodes)
         world.up()
         try:
-            first, _none = clock(lambda: world.play("site"))
-            second, _none = clock(lambda: world.again("site"))
+            first, _none = clock(partial(world.play, "site"))
+            second, _none = clock(partial(world.again, "site"))
         finally:
             world.lab.down()
         rows.append([str(nodes), f"{first:.0f}", f"{second:.0f}"])

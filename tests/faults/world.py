@@ -47,6 +47,7 @@ class World:
         self.lab = Lab(name)
         self.more = more
         self.load = Load(f"{MOUNT}/records")
+        self.lost = "?"
         self.figures: list[tuple[str, str]] = []
 
     def up(self) -> None:
@@ -150,7 +151,8 @@ class World:
         """Both halves are there and alike, and all that was acknowledged is on each of them. Ends the load."""
         self.load.stop()
         until(lambda: not self.degraded() and self.array("sync_action") == "idle", 60, "the mirror is complete")
-        assert self.load.lost(self.guest) == "0"
+        self.lost = self.load.lost(self.guest)
+        assert self.lost == "0"
         nodes = [node.name for node in self.lab.description.nodes]
         blocks = self.size() >> 20
         self.guest.run(f"sync; fsfreeze -f {MOUNT}")
@@ -182,7 +184,7 @@ class World:
     def note(self, fault: str, seconds: float) -> None:
         """For the table at the end: what the load saw, and how long it took until all was well again."""
         load = self.load
-        self.figures.append((fault, f"{load.stall:.2f} | {load.count} | 0 | {seconds:.0f}"))
+        self.figures.append((fault, f"{load.stall:.2f} | {load.count} | {self.lost} | {seconds:.0f}"))
         load.stall, load.count = 0.0, 0
 
 
