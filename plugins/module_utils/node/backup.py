@@ -47,7 +47,16 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
 LOCKS = "/run/lock/nobloat"
 MOUNTS = "/run/nobloat"
 RSYNC = ("rsync", "-aHAX", "--numeric-ids", "--sparse", "--delete")
-ZEROS = bytes(CHUNK)
+HOLE = 64 << 10  # bytes of zeros that become a hole
+
+
+def filled(block: bytes) -> Iterator[Tuple[int, bytes]]:
+    """The parts of a block that are more than zeros, with their places."""
+    zeros = bytes(HOLE)
+    for start in range(0, len(block), HOLE):
+        part = block[start:start + HOLE]
+        if part != zeros[:len(part)]:
+            yield start, part
 
 
 def flaw(halves: Dict[str, Optional[Half]]) -> str:
@@ -343,9 +352,10 @@ class Backup:
             for number, (offset, block) in enumerate(self._chunks(self.snapshot.device, size, "copy")):
                 total = hashlib.sha256(block).hexdigest()
                 self.lines.append(f"{total}\n".encode())
-                if before[number:number + 1] != [total] and (before or block != ZEROS[:len(block)]):
-                    stream.seek(offset)
-                    stream.write(block)
+                if before[number:number + 1] != [total]:
+                    for start, part in ([(0, block)] if before else filled(block)):
+                        stream.seek(offset + start)
+                        stream.write(part)
             stream.truncate(size)
             stream.flush()
             os.fsync(stream.fileno())

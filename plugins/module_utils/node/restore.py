@@ -5,7 +5,8 @@
 Python 3.6 syntax.
 
 Both halves are written, so that they are the same without a resync. While that goes on, neither has a superblock: what is half
-restored cannot be started. The superblocks wait on the backup volume, in <volume>/<leg>/.restore, and come back last.
+restored cannot be started. In its place is a word about that, so that nobody takes the halves for blank ones. The superblocks
+wait on the backup volume, in <volume>/<leg>/.restore, and come back last.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
 
 SUPERBLOCK = 4096  # bytes, with the roles of all members
 SECTOR = 512
+MARK = b"nobloat.xen: a restore of this disk is not done. Run it again.\n".ljust(SUPERBLOCK, b"\0")
 
 
 class Direct:
@@ -204,7 +206,7 @@ class Restore:
 
     def _blank(self, path: str, half: Half) -> None:
         with Direct(path) as device:
-            device.write(half.place, bytes(SUPERBLOCK))
+            device.write(half.place, MARK)
         if self.arrays.half(path):
             raise NodeError(f"{path} still carries its superblock.")
 
