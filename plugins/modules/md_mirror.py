@@ -66,6 +66,9 @@ options:
     description:
       - Grow the mirror to the size of its halves, while it is in use, without a resync of what is there already. All halves must
         have grown alike. The file system is not grown.
+      - The superblock lies at the end of each half, and has to follow it. If the mirror was stopped between the growth of its
+        halves and that of its own, it cannot be assembled; with this option, the superblocks are looked for and put right.
+      - The bitmap is away meanwhile, as the kernel demands it. If the guest dies then, the next resync is a full one.
       - Refused under kernels that lose the superblock of the halves when they grow; those are 5.9 to 5.10.84 and 5.11 to 5.15.7
         (and 5.16 before its fifth candidate).
     type: bool
@@ -205,6 +208,14 @@ mirror:
       description: How much of that is done, in percent; null without one.
       type: float
       sample: 42.5
+    bitmap:
+      description: Whether it has a bitmap.
+      type: bool
+      sample: true
+    growth_guard:
+      description: Why O(grow) is refused under this kernel; empty if it is not.
+      type: str
+      sample: ""
     mismatches:
       description: Sectors that differed in the last check.
       type: int
@@ -274,6 +285,8 @@ def plan(module: NodeModule) -> Plan:
 def afterwards(module: NodeModule, _planned: Plan) -> Dict[str, Any]:
     mirror = Mirror(Arrays(), module.params)
     mirror.wait()
+    if mirror.params["grow"] and mirror.params["wait"] and mirror.params["state"] == "present":
+        Mirror(Arrays(), module.params).plan().apply()  # what had to be assembled first grows now
     return mirror.view()
 
 

@@ -7,12 +7,18 @@ What is asserted comes from /proc/mdstat, sysfs, mdadm and the bytes on the halv
 """
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+import shlex
+import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 import pytest
 
 from lab_tests.helpers import until
@@ -22,9 +28,57 @@ IQN = "iqn.2026-11.test.nobloat:{}:{}"
 MD = "/sys/class/block/$(ls /sys/class/block | grep ^md)/md"
 
 
+# Runs a module as Ansible would, from files that are on the machine already: in a third of the time.
+RUN = """import runpy, sys
+sys.path.insert(0, "/run/modules")
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = sys.argv[2].encode(), "legacy"
+runpy.run_module("ansible_collections.nobloat.xen.plugins.modules." + sys.argv[1], run_name="__main__", alter_sys=True)
+"""
+
+
+def archive() -> bytes:
+    """What the modules import, as a tar file."""
+    found = io.BytesIO()
+    own = Path(__file__).resolve().parent.parent.parent / "plugins"
+    core = Path(ansible.module_utils.__path__[0])
+    target = "ansible_collections/nobloat/xen/plugins"
+    with tarfile.open(fileobj=found, mode="w:gz", compresslevel=1) as file:
+        for path in core.rglob("*.py"):
+            file.add(path, f"ansible/module_utils/{path.relative_to(core)}")
+        file.add(core.parent / "release.py", "ansible/release.py")
+        file.addfile(tarfile.TarInfo("ansible/__init__.py"))
+        for part in ("module_utils/node", "modules"):
+            for path in (own / part).glob("*.py"):
+                file.add(path, f"{target}/{part}/{path.name}")
+    return found.getvalue()
+
+
+class Direct(Machines):
+    """Modules run without Ansible around them."""
+
+    def prepare(self, *names: str) -> None:
+        content = base64.b64encode(archive()).decode()
+        for name in names:
+            self.lab.box(name).run("mkdir /run/modules; base64 -d | tar -xz -C /run/modules", text=content)
+            self.lab.box(name).run("cat > /run/module.py", text=RUN)
+
+    def module(self, machine: str, module: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_remote_tmp": "/tmp"}})
+        done = self.lab.box(machine).run(f"python3 /run/module.py {module} {shlex.quote(arguments)}", check=False, timeout=300)
+        assert done.stdout, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        result.setdefault("failed", False)
+        assert "defect" not in str(result.get("msg")), result
+        return result
+
+
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     with prepared("mirrors", tmp_path_factory.mktemp("lab")) as found:
+        found.__class__ = Direct
+        assert isinstance(found, Direct)
+        found.prepare("node1", "node2", "guest1")
         for node in ("node1", "node2"):
             for leg in ("web1", "web2"):
                 found.sh(node, f"dd if=/dev/zero of=/dev/vg0/{leg} bs=1M 2>&1; true")
@@ -50,7 +104,7 @@ def mirror(**changes: Any) -> dict[str, Any]:
 
 def state(machines: Machines) -> str:
     """As [UU] in /proc/mdstat, "" without an array."""
-    found = re.search(r"\[([U_]+)\]", machines.sh("guest1", "cat /proc/mdstat"))
+    found = re.search(r"\[([U_]+)\]", machines.sh("guest1", "cat /proc/mdstat 2>/dev/null; true"))
     return found[1] if found else ""
 
 
@@ -214,7 +268,8 @@ def test_grow(machines: Machines) -> None:
     would = machines.module("guest1", "md_mirror", check=True, **mirror(grow=True))
     machines.ok("guest1", "md_mirror", **mirror(grow=True))
     after = int(machines.sh("guest1", "blockdev --getsize64 /dev/md/data"))
-    assert after == before + (64 << 20) == would["mirror"]["size"]
+    assert after == would["mirror"]["size"]
+    assert abs(after - before - (64 << 20)) < 65536  # mdadm and the kernel keep different room for a bitmap
     machines.sh("guest1", "resize2fs /dev/md/data 2>&1")
     same(machines)
     # The superblock is where it belongs: the mirror can be assembled again.
@@ -222,6 +277,29 @@ def test_grow(machines: Machines) -> None:
     machines.ok("guest1", "md_mirror", **mirror())
     machines.sh("guest1", "mount /dev/md/data /mnt")
     assert machines.sh("guest1", "sha256sum < /mnt/growing") == total
+
+
+def test_a_guest_that_dies_when_its_halves_have_grown(machines: Machines) -> None:
+    """Their superblocks are where the end was, and nobody finds them any more."""
+    total = write(machines, "before-the-end")
+    before = int(machines.sh("guest1", "blockdev --getsize64 /dev/md/data"))
+    for node in (1, 2):
+        machines.sh(f"node{node}", "lvextend -qy -L+64m vg0/web1")
+        machines.module("guest1", "iscsi_import", iqn=IQN.format(f"node{node}", "web1"))
+    machines.lab.kill(["guest1"])
+    machines.lab.start(["guest1"])
+    assert isinstance(machines, Direct)
+    machines.prepare("guest1")
+    until(lambda: machines.sh("guest1", f"ls {' '.join(LEGS)}"), 60, "the legs are back")
+    assert state(machines) == "" and examine(machines, leg(1), "Events") == examine(machines, leg(2), "Events") == ""
+    machines.fails("guest1", "md_mirror", "is not blank", **mirror())
+    machines.ok("guest1", "md_mirror", **mirror(grow=True))
+    assert state(machines) == "UU"
+    assert int(machines.sh("guest1", "blockdev --getsize64 /dev/md/data")) == before + (64 << 20)  # both by the kernel
+    assert "Intent Bitmap : Internal" in machines.sh("guest1", "mdadm --detail /dev/md/data")
+    machines.sh("guest1", "mount /dev/md/data /mnt")
+    assert machines.sh("guest1", "sha256sum < /mnt/before-the-end") == total
+    same(machines)
 
 
 def test_absent(machines: Machines) -> None:

@@ -20,6 +20,8 @@ CURED_CANDIDATE = 5  # of 5.16
 ENDS = 1024 * 1024
 # Sizes closer than this are the same to md, which rounds, and keeps room for superblock and bitmap.
 SLACK_KIB = 1024
+# Seconds in which a resync that is due begins.
+BEGINS = 10
 
 
 class Half(object):
@@ -214,9 +216,11 @@ class Arrays:
     def wait(self, array: str, timeout: float) -> None:
         """Wait until nothing is resynchronised. Raises NodeError."""
         end = time.monotonic() + timeout
+        begin = time.monotonic() + BEGINS
         while True:
             action, progress = self.get(array, "sync_action"), self.progress(array)
-            if action in ("idle", ""):
+            due = self.get(array, "resync_start") not in ("", "none") and time.monotonic() < min(begin, end)
+            if action in ("idle", "") and not due:
                 return
             if time.monotonic() > end:
                 raise NodeError(f"The {action} of {self.path(array)} was at {progress or 0:g} % after {timeout:g} seconds. It goes on; "

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Tuple
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import SLACK_KIB, Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, read
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put, room
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
 RUNNING = ("clean", "active", "active-idle", "write-pending", "readonly", "read-auto")
@@ -131,6 +132,8 @@ class Mirror:
         if self.array:
             plan.step(f"stop the incomplete /dev/{self.array}", partial(self.arrays.run, "mdadm", "--stop", f"/dev/{self.array}"))
         halves = [(path, half) for path, half in ((path, self.arrays.half(path)) for path in self.present) if half]
+        if self.params["grow"]:
+            halves += self._plan_displaced(plan, [path for path in self.present if path not in [known for known, _half in halves]])
         blank = [path for path in self.present if path not in [known for known, _half in halves]]
         if self.params["allow_overwrite"] and halves and not any(half.name == self.params["name"] for _path, half in halves):
             halves, blank = [], self.present
@@ -138,6 +141,18 @@ class Mirror:
             self._plan_assemble(plan, halves, blank)
         else:
             self._plan_create(plan)
+
+    def _plan_displaced(self, plan: Plan, paths: List[str]) -> List[Tuple[str, Half]]:
+        """Halves whose devices have grown, and that were stopped before their superblocks had moved."""
+        found = []
+        for path in paths:
+            size = self.blocks.size(path)
+            lost = displaced(path, size) if not self.blocks.users(path) else None
+            half = Half(lost.examined()) if lost else None
+            if lost and half and half.name == self.params["name"]:
+                plan.step(f"put the superblock of {path} to its new end", partial(put, path, size, lost))
+                found.append((path, half))
+        return found
 
     def _plan_create(self, plan: Plan) -> None:
         if len(self.devices) < 2:
@@ -208,8 +223,7 @@ class Mirror:
                             "use allow_degraded: true to go on without it. Nobody can know then whether its data are newer.")
         for path in blank:
             self._check_new(path, self.blocks.size(newest_path))
-        plan.step(f"assemble {self.params['name']} from {', '.join(current)}",
-                  partial(self.arrays.run, "mdadm", "--assemble", self.target, "--run", *current))
+        plan.step(f"assemble {self.params['name']} from {', '.join(current)}", partial(self._assemble, current))
         plan.after = {
             "name": newest.name, "device": self.target, "uuid": newest.uuid, "level": "raid1", "metadata": newest.metadata,
             "raid_devices": newest.raid_devices, "degraded": newest.raid_devices - len(current),
@@ -219,6 +233,12 @@ class Mirror:
             self._plan_return(plan, path, apart)
         for path in blank:
             self._plan_add(plan, path)
+
+    def _assemble(self, paths: List[str]) -> None:
+        self.arrays.run("mdadm", "--assemble", self.target, "--run", *paths)
+        array = self._now()
+        if self.arrays.get(array, "array_state") == "read-auto":  # a resync would not begin before the first write
+            self.arrays.run("mdadm", "--readwrite", f"/dev/{array}")
 
     # ---- a mirror that runs
 
@@ -273,25 +293,24 @@ class Mirror:
         """New halves in, and with purge, others out. A copy is made before the original goes."""
         names, purge = self.names(), self.params["purge"]
         slots = int(self.arrays.get(array, "raid_disks"))
+        # Devices that were added and have no place: a run before this one was ended in between.
+        waiting = [member for member in good if member in names and self.arrays.get(array, f"dev-{member}/slot") == "none"]
         extra = [member for member in good if member not in names] if purge else []
         leaving = [member for member in extra if "want_replacement" not in self.arrays.flags(array, member)]
-        for path in list(fresh):
-            if leaving and len(good) >= slots:
-                self._plan_replace(plan, array, leaving.pop(0), path)
-                fresh.remove(path)
-        returning = [path for name, path in names.items() if name not in good and path not in fresh]
-        for path in fresh:
-            free = slots - len(good) - len(returning)
-            if free > 0:
-                self._plan_add(plan, path)
-                good = [*good, path]
+        taken = len(good) - len(waiting) + len([name for name in names if name not in good and names[name] not in fresh])
+        for path in [names[member] for member in waiting] + fresh:
+            new = path in fresh
+            if leaving and taken >= slots:
+                self._plan_replace(plan, array, leaving.pop(0), path, new)
                 continue
-            slots += 1
-            plan.step(f"add {path} as another half", partial(
-                self.arrays.run, "mdadm", "--grow", f"/dev/{array}", f"--raid-devices={slots}", *self._words(path), "--add", path))
-            good = [*good, path]
-            plan.after["raid_devices"] = slots
-            plan.after["members"] = [*plan.after["members"], {"device": path, "state": "rebuilding"}]
+            if new:
+                self._plan_add(plan, path)
+            taken += 1
+            if taken > slots:
+                slots = taken
+                plan.step(f"have {slots} halves", partial(
+                    self.arrays.run, "mdadm", "--grow", f"/dev/{array}", f"--raid-devices={slots}"))
+                plan.after["raid_devices"] = slots
         for member in leaving:
             self._plan_out(plan, array, member)
         for member in faulty if purge else ():
@@ -306,9 +325,11 @@ class Mirror:
         words = [] if self.params["failfast"] is False else ["--failfast"]
         return words + (["--write-mostly"] if path in (self.params["write_mostly"] or []) else [])
 
-    def _plan_replace(self, plan: Plan, array: str, member: str, path: str) -> None:
+    def _plan_replace(self, plan: Plan, array: str, member: str, path: str, new: bool) -> None:
         old = f"/dev/{member}"
-        plan.step(f"add {path}", partial(self._add, path, False), lambda: self._manage(array, "--remove", path))
+        if new:
+            plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
+                      lambda: self._manage(array, "--remove", path))
         plan.step(f"copy {old} to {path}, then take it out", partial(self._manage, array, "--replace", old, "--with", path))
         plan.after["members"] = [known for known in plan.after["members"] if known["device"] != old] + [
             {"device": path, "state": "rebuilding"}]
@@ -319,7 +340,8 @@ class Mirror:
             {"device": path, "state": "active"}]
 
     def _plan_add(self, plan: Plan, path: str) -> None:
-        plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]))
+        plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
+                  lambda: self._manage(self._now(), "--remove", path))
         plan.after["members"] = [*plan.after["members"], {"device": path, "state": "rebuilding"}]
 
     def _add(self, path: str, wipe: bool) -> None:
@@ -382,7 +404,10 @@ class Mirror:
         component = int(self.arrays.get(array, "component_size"))
         used = min(int(self.arrays.get(array, f"dev-{member}/size") or 0) for member in good)
         possible = min(sizes.values()) // 1024
+        bitmap = self.arrays.get(array, "bitmap/location") not in ("", "none")
         if max(possible, used) - component <= SLACK_KIB and max(sizes.values()) // 1024 - component <= SLACK_KIB:
+            if not bitmap:  # an earlier run was ended before it had put it back
+                self._plan_bitmap(plan, array)
             return
         listing = ", ".join(f"{path} has {size} bytes" for path, size in sorted(sizes.items()))
         if max(sizes.values()) - min(sizes.values()) > SLACK_KIB * 1024:
@@ -394,9 +419,22 @@ class Mirror:
             if reason:
                 raise NodeError(reason)
         if possible - used > SLACK_KIB:
+            if bitmap:  # the kernel does not move a superblock of metadata 1.0 that has one
+                plan.step("take the bitmap away", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--bitmap=none"))
+                bitmap = False
             plan.step("have the halves use all of their devices", partial(self.arrays.take_all_space, array))
         plan.step(f"grow {plan.before['device']}", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--size=max"))
-        plan.after["size"] = plan.before["size"] + (possible - component) // 64 * 64 * 1024
+        plan.step("wait for the new space", partial(self.arrays.wait, array, self.params["wait_timeout"]))
+        if not bitmap:
+            self._plan_bitmap(plan, array)
+        plan.after["size"] = room(min(sizes.values())) if self.arrays.get(array, "metadata_version") == "1.0" else \
+            plan.before["size"] + (possible - component) // 64 * 64 * 1024
+
+    def _plan_bitmap(self, plan: Plan, array: str) -> None:
+        words = ["--bitmap=internal"]
+        if self.params["bitmap_chunk"]:
+            words.append(f"--bitmap-chunk={self.params['bitmap_chunk']}")
+        plan.step("make a bitmap", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", *words))
 
     # ---- out
 

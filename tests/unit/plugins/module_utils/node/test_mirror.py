@@ -81,7 +81,8 @@ class Fake(Arrays):
         self.dirty: dict[str, str] = {}
         self.attributes = {
             "level": "raid1", "array_state": "clean", "sync_action": "idle", "sync_completed": "none", "degraded": "0",
-            "raid_disks": "2", "metadata_version": "1.0", "component_size": "262080", "mismatch_cnt": "0"}
+            "raid_disks": "2", "bitmap/location": "+8", "resync_start": "none",
+            "metadata_version": "1.0", "component_size": "262080", "mismatch_cnt": "0"}
         self.kernel = ""
         self.no_re_add = False
 
@@ -332,12 +333,23 @@ def test_a_copy_is_made_before_the_original_goes(arrays: Fake) -> None:
 
 def test_a_third_half_and_its_end(arrays: Fake) -> None:
     arrays.runs(xvdb="in_sync", xvdc="in_sync")
-    assert make(arrays, "xvdd") == ["mdadm --grow /dev/md127 --raid-devices=3 --failfast --add /dev/xvdd"]
+    assert make(arrays, "xvdd") == [
+        "mdadm --manage /dev/md127 --failfast --add /dev/xvdd", "mdadm --grow /dev/md127 --raid-devices=3"]
     arrays.runs(xvdb="in_sync", xvdc="in_sync", xvdd="in_sync")
     arrays.attributes["raid_disks"] = "3"
     assert make(arrays, "xvdb", "xvdd", purge=True) == [
         "mdadm --manage /dev/md127 --fail /dev/xvdc", "mdadm --manage /dev/md127 --remove /dev/xvdc",
         "mdadm --grow /dev/md127 --raid-devices=2"]
+
+
+def test_a_half_that_was_added_and_got_no_place(arrays: Fake) -> None:
+    """The run before was ended between two steps."""
+    arrays.runs(xvdb="in_sync", xvdc="in_sync", xvdd="spare")
+    arrays.attributes["dev-xvdd/slot"] = "none"
+    assert make(arrays, "xvdd") == ["mdadm --grow /dev/md127 --raid-devices=3"]
+    assert make(arrays, "xvdb", "xvdd", purge=True) == ["mdadm --manage /dev/md127 --replace /dev/xvdc --with /dev/xvdd"]
+    arrays.attributes["raid_disks"] = "3"
+    assert make(arrays, "xvdd") == []
 
 
 def test_a_new_half_takes_the_place_of_a_lost_one(arrays: Fake) -> None:
@@ -385,7 +397,16 @@ def test_grow(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NodeError, match="not grown alike: /dev/xvdb has 335544320 bytes, /dev/xvdc has 268435456"):
         plan(arrays, grow=True)
     sizes["xvdc"] = 320 * MIB
-    assert make(arrays, grow=True) == ["take all space", "mdadm --grow /dev/md127 --size=max"]
+    assert make(arrays, grow=True) == [
+        "mdadm --grow /dev/md127 --bitmap=none", "take all space", "mdadm --grow /dev/md127 --size=max",
+        "mdadm --grow /dev/md127 --bitmap=internal"]
+    # A run that was ended in between: the superblocks have moved, the bitmap is away.
+    arrays.attributes["bitmap/location"] = "none"
+    assert make(arrays, grow=True) == [
+        "take all space", "mdadm --grow /dev/md127 --size=max", "mdadm --grow /dev/md127 --bitmap=internal"]
+    arrays.attributes["component_size"] = str(320 * 1024)
+    assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"]
+    arrays.attributes.update({"bitmap/location": "+8", "component_size": "262080"})
     arrays.kernel = "Kernel 5.10.70 loses the superblock"
     with pytest.raises(NodeError, match="loses the superblock"):
         plan(arrays, grow=True)
