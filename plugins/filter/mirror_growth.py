@@ -19,7 +19,7 @@ options:
     elements: dict
     required: true
   nodes:
-    description: The nodes of the pool, as P(nobloat.xen.mirror_place#filter) takes them.
+    description: Results of M(nobloat.xen.mirror_info) by name of the node, for all nodes of the pool; empty for those that do not answer.
     type: dict
     required: true
   guest:
@@ -33,6 +33,18 @@ options:
   disk:
     description: Name of the disk. It can be left out if the guest has one only.
     type: str
+  vg:
+    description: Volume group for legs.
+    type: str
+    default: vg0
+  vgs:
+    description: Volume groups of nodes on which it has another name, by name of the node.
+    type: dict
+    default: {}
+  stripes:
+    description: Number of stripes of volumes, V(0) for as many as the volume group has disks.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -52,12 +64,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import growth
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import facts, growth
 
 
-def mirror_growth(legs: Any, nodes: Any, guest: str, size: Any, disk: str | None = None) -> list[dict[str, Any]]:
+def mirror_growth(
+    legs: Any, nodes: Any, guest: str, size: Any, disk: str | None = None, *, vg: str = "vg0", vgs: Any = None, stripes: int = 0
+) -> list[dict[str, Any]]:
+    """See DOCUMENTATION."""
     try:
-        return growth(legs, nodes, guest, disk, size)
+        return growth(legs, facts(nodes, vg=vg, vgs=vgs, stripes=int(stripes)), guest, disk, size)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

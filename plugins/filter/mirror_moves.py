@@ -21,7 +21,7 @@ options:
     elements: dict
     required: true
   nodes:
-    description: The nodes of the pool, as P(nobloat.xen.mirror_place#filter) takes them.
+    description: Results of M(nobloat.xen.mirror_info) by name of the node, for all nodes of the pool; empty for those that do not answer.
     type: dict
     required: true
   guests:
@@ -42,6 +42,22 @@ options:
   disk:
     description: Name of the disk. If omitted, all of the guest.
     type: str
+  vg:
+    description: Volume group for legs.
+    type: str
+    default: vg0
+  vgs:
+    description: Volume groups of nodes on which it has another name, by name of the node.
+    type: dict
+    default: {}
+  stripes:
+    description: Number of stripes of volumes, V(0) for as many as the volume group has disks.
+    type: int
+    default: 0
+  failure_domains:
+    description: What fails together, by name of the node; a node that is not named is one of its own.
+    type: dict
+    default: {}
   iqn_prefix:
     description: Beginning of the names of exports.
     type: str
@@ -70,16 +86,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import moves
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import facts, moves
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX
 
 
 def mirror_moves(
-    legs: Any, nodes: Any, guests: Any, source: str, to: str | None = None, guest: str | None = None, disk: str | None = None,
-    iqn_prefix: str = IQN_PREFIX, remove_old: bool = False,
+    legs: Any, nodes: Any, guests: Any, source: str, to: str | None = None, guest: str | None = None, disk: str | None = None, *,
+    vg: str = "vg0", vgs: Any = None, failure_domains: Any = None, stripes: int = 0, iqn_prefix: str = IQN_PREFIX,
+    remove_old: bool = False,
 ) -> list[dict[str, Any]]:
+    """See DOCUMENTATION."""
+    volumes = [] if remove_old else [volume["name"] for volume in (nodes.get(source) or {}).get("legs", [])]
     try:
-        return moves(legs, nodes, guests, source, to=to, guest=guest, disk=disk, iqn_prefix=iqn_prefix, remove_old=remove_old)
+        known = facts(nodes, vg=vg, vgs=vgs, failure_domains=failure_domains, stripes=int(stripes))
+        return moves(legs, known, guests, source, to=to, guest=guest, disk=disk, iqn_prefix=iqn_prefix, kept=volumes)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -12,21 +12,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import device_name
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
 # What a leg is called when it has moved away and its data are kept.
 KEPT = "moved-"
+# Positions of VBDs that legs have; those before are for the system, the CD and the config drive.
+POSITIONS = range(4, 16)
 
 
-def facts(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Record]:
-    """The nodes of a pool as `place` wants them, from those of filter mirror_place."""
+def facts(
+    nodes: Mapping[str, Mapping[str, Any]], *, vg: str = "vg0", vgs: Mapping[str, str] | None = None,
+    failure_domains: Mapping[str, str] | None = None, stripes: int = 0,
+) -> dict[str, Record]:
+    """The nodes of a pool as `place` wants them, from results of module mirror_info (empty for those that do not answer)."""
     return {
-        name: node_facts(
-            node.get("info"), vg=node["vg"], stripes=node.get("stripes"), portals=node.get("portals") or (),
-            failure_domain=node.get("failure_domain") or "",
-        )
-        for name, node in nodes.items()
+        name: node_facts(info, vg=(vgs or {}).get(name) or vg, stripes=stripes, failure_domain=(failure_domains or {}).get(name) or "")
+        for name, info in nodes.items()
     }
 
 
@@ -55,17 +58,16 @@ def growth(
                          "(playbook nobloat.xen.node_return).")
     if len(halves) > 2:
         raise ValueError(f"{guest}-{name} has legs on {', '.join(where)}. Finish its move first (playbook nobloat.xen.guest_move).")
-    known = facts(nodes)
     wanted = to_bytes(size)
     if wanted <= 0:
         raise ValueError(f"'{size}' is no size; write it as 20GiB.")
-    unit = math.lcm(*(int(known[node].get("unit") or 1) for node in where))
+    unit = math.lcm(*(int(nodes[node].get("unit") or 1) for node in where))
     rounded = -(-wanted // unit) * unit
     largest = max(leg["size"] for leg in halves)
     if rounded < largest:
         raise ValueError(f"{guest}-{name} has {to_text(largest)} already; it cannot shrink to {to_text(wanted)}.")
     for leg in halves:
-        free = int(known[leg["node"]].get("free") or 0)
+        free = int(nodes[leg["node"]].get("free") or 0)
         if rounded - leg["size"] > free:
             raise ValueError(f"{leg['node']} has {to_text(free)} left in {leg['vg']}, and {to_text(rounded - leg['size'])} are needed "
                              f"for {guest}-{name} to grow to {to_text(rounded)}. Nothing was changed.")
@@ -74,11 +76,12 @@ def growth(
 
 def moves(
     legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], guests: Iterable[Mapping[str, Any]], source: str, *,
-    to: str | None = None, guest: str | None = None, disk: str | None = None, iqn_prefix: str, remove_old: bool = False,
+    to: str | None = None, guest: str | None = None, disk: str | None = None, iqn_prefix: str, kept: Iterable[str] = (),
 ) -> list[Record]:
     """The disks that leave a node, and where to: {guest, disk, name, from, old (the leg that goes), legs (the two to be)}.
 
-    Without `guest`, all that are on the node. Without `to`, where there is room. Raises ValueError for what must not be begun.
+    Without `guest`, all that are on the node. Without `to`, where there is room. `nodes` as for `place`. `kept`: names of volumes on
+    the node that old legs must not be renamed to. Raises ValueError for what must not be begun.
     """
     there = [dict(leg) for leg in legs]
     described = {each["name"]: each for each in guests}
@@ -87,7 +90,7 @@ def moves(
             raise ValueError(f"There is no node {node} in this pool; there are {', '.join(sorted(nodes)) or 'none'}.")
     if to == source:
         raise ValueError(f"From {source} to {to} is no move.")
-    if to and not nodes[to].get("info"):
+    if to and not nodes[to]["up"]:
         raise ValueError(f"{to} does not answer. Nothing was changed.")
     own = [leg for name in ([guest] if guest else sorted({leg["guest"] for leg in there}))
            for disk_legs in _legs(there, name, disk).values() for leg in disk_legs]
@@ -95,10 +98,13 @@ def moves(
     if not going:
         _check_done(own, guest, to, source)
         return []
-    _check_kept(going, nodes[source], remove_old)
+    for name in going:
+        if KEPT + name in kept:
+            raise ValueError(f"{source} still has {KEPT}{name} of an earlier move. Remove it first, or use remove_old=true, which keeps "
+                             "no copy this time.")
     staying = [leg for leg in there if not (leg["node"] == source and leg["name"] in going)]
     # A leg on a node that does not answer is seen by the guest, which is asked before anything is done.
-    others = {name: node for name, node in facts(nodes).items() if name != source and node["up"]}
+    others = {name: node for name, node in nodes.items() if name != source and node["up"]}
     wanted = [_wanted(name, [leg for leg in going.values() if leg["guest"] == name], staying, described.get(name, {}), source, to)
               for name in sorted({leg["guest"] for leg in going.values()})]
     for each in wanted:
@@ -119,14 +125,6 @@ def _check_done(own: list[Record], guest: str | None, to: str | None, source: st
         nodes = sorted(other["node"] for other in own if other["name"] == leg["name"])
         if to not in nodes:
             raise ValueError(f"{leg['name']} has no leg on {source}; its legs are on {', '.join(nodes)}.")
-
-
-def _check_kept(going: Mapping[str, Record], node: Mapping[str, Any], remove_old: bool) -> None:
-    volumes = {(volume["vg"], volume["name"]) for volume in (node.get("info") or {}).get("legs", [])}
-    for name, leg in going.items():
-        if not remove_old and (leg["vg"], KEPT + name) in volumes:
-            raise ValueError(f"{leg['node']} still has {leg['vg']}/{KEPT}{name} of an earlier move. Remove it first, or use "
-                             "remove_old=true, which keeps no copy this time.")
 
 
 def _wanted(
@@ -154,3 +152,43 @@ def _wanted(
     return {"name": guest, "disks": [{"name": leg["disk"], "size": max(leg["size"], *(other["size"] for other in kept
                                                                                   if other["name"] == leg["name"]))} for leg in going],
             **({"nodes": allowed} if allowed else {})}
+
+
+def devices(
+    disks: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]], hosts: Mapping[str, str] | None = None
+) -> list[Record]:
+    """Disks of guests ({guest, name, legs}) with what their legs are in the guests.
+
+    Adds `devices` (paths, in the order of legs), `far` (those of other nodes than that of the guest, if it has one at hand),
+    `plug` (legs that the guest does not have yet: {vdi, sr, position}), and `old_vdi`, if the old leg of a move is still plugged.
+    `vms` as from module vm_info; `hosts`: node by name of the host. Raises ValueError for guests that cannot be changed.
+    """
+    known = {vm["name"]: vm for vm in vms}
+    taken = {name: {int(disk["device"]) for disk in vm["disks"]} for name, vm in known.items()}
+    found = []
+    for disk in disks:
+        vm = known.get(disk["guest"])
+        if vm is None or vm["power_state"] != "running":
+            raise ValueError(f"Guest {disk['guest']} does not run, and only it can change its mirrors. Start it first.")
+        there = {str(each["name"]): each for each in vm["disks"]}
+        paths, plug = {}, []
+        for leg in disk["legs"]:
+            vdi = f"{leg['name']}@{leg['node']}"
+            position = int(there[vdi]["device"]) if vdi in there else _free(taken[disk["guest"]], disk["guest"])
+            paths[leg["node"]] = device_name(position)
+            if vdi not in there:
+                plug.append({"vdi": vdi, "sr": f"mirror-{leg['node']}", "position": position, "vm": disk["guest"]})
+        at = (hosts or {}).get(vm["host"], vm["host"])
+        old = f"{disk['name']}@{disk.get('from')}"
+        found.append({**disk, "devices": list(paths.values()), "plug": plug, "old_vdi": old if old in there else "",
+                      "far": [path for node, path in paths.items() if node != at] if at in paths else [], "size": disk["legs"][0]["size"]})
+    return found
+
+
+def _free(taken: set[int], guest: str) -> int:
+    """The first free position, which is taken then."""
+    position = next((each for each in POSITIONS if each not in taken), None)
+    if position is None:
+        raise ValueError(f"Guest {guest} has no position left for another disk.")
+    taken.add(position)
+    return position

@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import growth, moves
+from ansible.errors import AnsibleFilterError
+from ansible_collections.nobloat.xen.plugins.filter.mirror_growth import mirror_growth
+from ansible_collections.nobloat.xen.plugins.filter.mirror_moves import mirror_moves
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import devices, growth, moves
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -16,14 +19,11 @@ GIB = 1 << 30
 def leg(node: str, guest: str = "web1", disk: str = "data", size: int = GIB, slot: int | None = 0) -> dict[str, Any]:
     name = f"{guest}-{disk}"
     return {"guest": guest, "disk": disk, "slot": slot, "name": name, "node": node, "vg": "vg0", "size": size,
-            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": ["10.0.2.1"], "exists": True}
+            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": ["10.0.2.1"], "initiators": [], "exists": True}
 
 
-def node(free: int = 10 * GIB, up: bool = True, volumes: Any = ()) -> dict[str, Any]:
-    info = {"vgs": [{"name": "vg0", "size": 20 * GIB, "free": free, "free_striped": free, "extent_size": 4 * MIB,
-                      "pv_count": 2}], "load": 0.0,
-            "legs": [{"vg": "vg0", "name": name} for name in volumes]}
-    return {"info": info if up else None, "vg": "vg0", "portals": ["10.0.2.1"], "failure_domain": ""}
+def node(free: int = 10 * GIB, up: bool = True) -> dict[str, Any]:
+    return {"up": up, "vg": "vg0", "failure_domain": "", "free": free, "size": 20 * GIB, "unit": 8 * MIB, "load": 0.0}
 
 
 NODES = {name: node() for name in ("node1", "node2", "node3")}
@@ -110,7 +110,7 @@ def test_all_disks_of_a_guest_go_together() -> None:
     ({"to": "node2", "guest": "web1"}, "two different nodes"),
     ({"to": "node3", "guest": "web1", "nodes": {**NODES, "node3": node(free=MIB)}}, "not enough space"),
     ({"to": "node3", "guest": "web1", "legs": PAIR[:1]}, "only leg that can be seen on node1"),
-    ({"to": "node3", "guest": "web1", "nodes": {**NODES, "node1": node(volumes=["moved-web1-data"])}}, "still has vg0/moved-web1-data"),
+    ({"to": "node3", "guest": "web1", "kept": ["moved-web1-data"]}, "still has moved-web1-data"),
     ({"to": "node3", "guest": "web1", "guests": [{"name": "web1", "home": "node1"}]}, "has its home on node1"),
     ({"to": "node3", "guest": "web1", "guests": [{"name": "web1", "nodes": ["node1", "node2"]}]}, "on node1, node2 only"),
     ({"nodes": {name: NODES[name] for name in ("node1", "node2")}}, "two nodes"),
@@ -121,5 +121,51 @@ def test_moves_that_are_refused(changes: dict[str, Any], words: str) -> None:
         move(**changes)
 
 
-def test_an_old_copy_may_be_in_the_way_if_this_one_is_removed() -> None:
-    assert move(nodes={**NODES, "node1": node(volumes=["moved-web1-data"])}, guest="web1", to="node3", remove_old=True)
+def test_what_the_filters_make_of_the_nodes() -> None:
+    group = {"name": "ssd", "size": 20 * GIB, "free": GIB, "free_striped": GIB, "extent_size": 4 * MIB, "pv_count": 2}
+    info = {"vgs": [group], "legs": [{"name": "moved-web1-data"}], "load": 0.0}
+    infos = {"node1": info, "node2": info, "node3": info, "node4": {}}
+    assert [leg["size"] for leg in mirror_growth(PAIR, infos, "web1", "1500MiB", vg="ssd")] == [1504 * MIB] * 2
+    (found,) = mirror_moves(PAIR, infos, [], "node1", to="node3", guest="web1", vg="ssd", remove_old=True)
+    assert {leg["node"]: leg["vg"] for leg in found["legs"]} == {"node2": "vg0", "node3": "ssd"}
+    with pytest.raises(AnsibleFilterError, match="still has moved-web1-data"):
+        mirror_moves(PAIR, infos, [], "node1", to="node3", guest="web1", vg="ssd")
+    with pytest.raises(AnsibleFilterError, match="node4 does not answer"):
+        mirror_moves(PAIR, infos, [], "node1", to="node4", guest="web1", vg="ssd")
+
+
+# ---- devices
+
+
+def vm(*disks: tuple[int, str], power: str = "running", host: str = "xcp1") -> dict[str, Any]:
+    return {"name": "web1", "power_state": power, "host": host, "disks": [{"device": device, "name": name} for device, name in disks]}
+
+
+HOSTS = {"xcp1": "node1", "xcp2": "node2", "xcp3": "node3"}
+BOTH = ((0, "web1 root"), (4, "web1-data@node1"), (5, "web1-data@node2"))
+
+
+def test_devices_of_a_move() -> None:
+    planned = move(guest="web1", to="node3")
+    (found,) = devices(planned, [vm(*BOTH)], HOSTS)
+    by_node = dict(zip((leg["node"] for leg in found["legs"]), found["devices"], strict=True))
+    assert by_node == {"node2": "/dev/xvdf", "node3": "/dev/xvdg"}
+    assert found["plug"] == [{"vdi": "web1-data@node3", "sr": "mirror-node3", "position": 6, "vm": "web1"}]
+    assert (found["old_vdi"], found["far"]) == ("web1-data@node1", [])  # it runs on node1, where nothing of it will be
+    (found,) = devices(planned, [vm(*BOTH[:1], BOTH[2], (4, "web1-data@node3"), host="xcp3")], HOSTS)
+    assert (found["plug"], found["old_vdi"], found["far"]) == ([], "", ["/dev/xvdf"])
+
+
+def test_two_disks_get_two_positions() -> None:
+    legs = [*PAIR, leg("node1", disk="log"), leg("node2", disk="log", slot=1)]
+    guest = vm(*BOTH, (6, "web1-log@node1"), (7, "web1-log@node2"))
+    assert [each["plug"][0]["position"] for each in devices(move(legs, guest="web1", to="node3"), [guest])] == [8, 9]
+
+
+def test_guests_that_cannot_be_changed() -> None:
+    planned = move(guest="web1", to="node3")
+    for vms in ([], [vm(*BOTH, power="halted")]):
+        with pytest.raises(ValueError, match="does not run"):
+            devices(planned, vms)
+    with pytest.raises(ValueError, match="no position left"):
+        devices(planned, [vm(*((position, "x") for position in range(16)))])
