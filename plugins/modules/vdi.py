@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vdi
-short_description: Create, grow, attach, detach and remove virtual disks
+short_description: Create, grow, attach, detach, forget and remove virtual disks
 version_added: 1.0.0
 description:
   - Manages virtual disks (VDIs) on their own. The disks that belong to a guest from the start are the business of
@@ -30,8 +30,10 @@ options:
       - With V(present), the VDI exists and is as the options say; with O(vm), it is attached to that guest as well.
       - With V(detached), it exists and is not attached to O(vm), or to no guest at all if O(vm) is omitted.
       - With V(absent), it does not exist, and its data neither. A VDI that is attached is not removed.
+      - With V(forgotten), the pool does not know it, and its data stay. The next scan of its SR finds it again, unless what it lies
+        on is gone by then. A VDI that is attached is not forgotten.
     type: str
-    choices: [present, detached, absent]
+    choices: [present, detached, absent, forgotten]
     default: present
   sr:
     description:
@@ -205,7 +207,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_plan impor
 SPEC = {
     "name": {"type": "str", "required": True},
     "new_name": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "detached", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "detached", "absent", "forgotten"], "default": "present"},
     "sr": {"type": "str"},
     "size": {"type": "str"},
     "type": {"type": "str", "choices": ["user", "system", "ephemeral"]},

@@ -36,13 +36,13 @@ def plan_vdi(module: XapiModule) -> ChangeSet:
         raise ValueError(f"{title} cannot have size 0.")
     disk = read_disk(module.xapi, params)
     if not disk.vdi:
-        if state == "absent":
+        if state in ("absent", "forgotten"):
             return ChangeSet(title)
         if state == "detached" or params["new_name"] or UUID.fullmatch(params["name"]):
             raise NotFound("VDI", params["name"], f"It was looked for on SR {disk.sr['name_label']}." if disk.sr else "")
         return _make(module, title, disk, size)
     changes = ChangeSet(title, before=vdi_view(disk))
-    if state == "absent":
+    if state in ("absent", "forgotten"):
         _remove(module, changes, disk)
         return changes
     _converge(module, changes, disk, size)
@@ -142,8 +142,10 @@ def _resize(module: XapiModule, changes: ChangeSet, disk: Disk, size: int) -> No
 
 def _remove(module: XapiModule, changes: ChangeSet, disk: Disk) -> None:
     vdi = disk.vdi or {}
-    if disk.sr and disk.sr["type"] in FOREIGN:
-        raise ValueError(f"{changes.title} lies on SR {disk.sr['name_label']} of type {disk.sr['type']}; it is not XAPI's to destroy.")
+    forget = module.params["state"] == "forgotten"
+    if disk.sr and disk.sr["type"] in FOREIGN and not forget:
+        raise ValueError(f"{changes.title} lies on SR {disk.sr['name_label']} of type {disk.sr['type']}; it is not XAPI's to destroy. "
+                         "It can be forgotten (state forgotten).")
     users = sorted({
         f"{kind(disk.vms[vbd['VM']])} {disk.name(vbd)}" for vbd in disk.own() if vbd["VM"] in disk.vms
     })
@@ -154,7 +156,7 @@ def _remove(module: XapiModule, changes: ChangeSet, disk: Disk) -> None:
 
     def destroy() -> None:
         try:
-            module.run("VDI.destroy", vdi["ref"], last=True)
+            module.run("VDI.forget" if forget else "VDI.destroy", vdi["ref"], last=True)
         except XapiError as error:
             if error.code != "HANDLE_INVALID":  # somebody else was faster
                 raise
