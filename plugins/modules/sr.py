@@ -104,6 +104,25 @@ options:
       - Only for V(udev), V(file) and V(iso), of which both kinds exist. A shared V(udev) SR needs the same
         device paths on all hosts.
     type: bool
+  vdis:
+    description:
+      - Block devices that the SR has to know as VDIs, for type V(udev). If it does not know one, or only with another size, it is
+        scanned; if it does not find it then, the module fails.
+      - A scan is the work of the pool's coordinator. It forgets VDIs whose devices are not there any more, and takes them from
+        guests that are shut down.
+    type: list
+    elements: dict
+    suboptions:
+      location:
+        description: Path of the device.
+        type: str
+        required: true
+      name:
+        description: Name that the VDI gets. If omitted, the one that the driver gave it stays.
+        type: str
+      size:
+        description: Size that the device has, as in V(20GiB) or a number of bytes. If omitted, any is right.
+        type: str
   allow_format:
     description:
       - Create the SR even if its medium holds one already, whose data are lost then.
@@ -161,6 +180,9 @@ EXAMPLES = r"""
     shared: true
     device_config:
       location: /dev/legs
+    vdis:
+      - location: /dev/legs/web1-data
+        name: web1-data
 
 - name: Let the pool know an SR that is on the LUN already, with its data
   nobloat.xen.sr:
@@ -232,6 +254,27 @@ sr:
           description: Whether the SR is attached to it.
           type: bool
           sample: true
+    vdis:
+      description: The VDIs that O(vdis) names, with that option only.
+      type: list
+      elements: dict
+      contains:
+        location:
+          description: Path of the device.
+          type: str
+          sample: /dev/legs/web1-data
+        name:
+          description: Name.
+          type: str
+          sample: web1-data
+        size:
+          description: Size in the largest unit that expresses it exactly.
+          type: str
+          sample: 20GiB
+        uuid:
+          description: Unique identifier; not there yet when the VDI would be found in check mode.
+          type: str
+          sample: 3f1a6f0e-71a5-4a77-8a0e-2c4f7f9f5d61
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
@@ -249,6 +292,11 @@ SPEC = {
     "device_secrets": {"type": "dict", "no_log": True},
     "host": {"type": "str"},
     "shared": {"type": "bool"},
+    "vdis": {"type": "list", "elements": "dict", "options": {
+        "location": {"type": "str", "required": True},
+        "name": {"type": "str"},
+        "size": {"type": "str"},
+    }},
     "allow_format": {"type": "bool", "default": False},
     **COMMON_SPEC,
 }

@@ -14,6 +14,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import h
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr import Record, Records
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_pbds import Attachments, dead_hosts, local_host
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
+    FOREIGN,
     TYPES,
     check_config,
     is_shared,
@@ -26,8 +27,11 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import re
 
 def make(
     module: XapiModule, title: str, hosts: Records, host: Record | None, config: dict[str, str], secrets: dict[str, str]
-) -> ChangeSet:
-    """Plan an SR that the pool does not have: created, or introduced with the uuid that the user gives."""
+) -> tuple[ChangeSet, Record]:
+    """Plan an SR that the pool does not have: created, or introduced with the uuid that the user gives.
+
+    Also returns what has its reference when the steps have run.
+    """
     params = module.params
     sr_type = params["type"]
     if not sr_type:
@@ -59,7 +63,7 @@ def make(
         changes.step(f"set other_config of {title}", lambda: ignore(call(
             "SR.set_other_config", sr["ref"], {**call("SR.get_other_config", sr["ref"]), **common["other_config"]}
         )))
-    return changes
+    return changes, sr
 
 
 def _introduce(module: XapiModule, changes: ChangeSet, sr: Record, view: Record) -> None:
@@ -102,7 +106,7 @@ def _create(
         for pbd in pbds():
             if pbd["currently_attached"]:
                 run("PBD.unplug", pbd["ref"])
-        run("SR.destroy", sr["ref"])
+        run("SR.forget" if view["type"] in FOREIGN else "SR.destroy", sr["ref"])
 
     def plug() -> None:
         # SR.create makes the PBDs and plugs them, and keeps silent where that fails (xapi_sr.ml): ask again, to hear why.

@@ -14,14 +14,19 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModu
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr import Record, choose, sr_view
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_make import make
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_pbds import Attachments
-from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import TYPES, as_text, check_config, is_shared
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_vdis import plan_vdis
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
+    FOREIGN,
+    TYPES,
+    as_text,
+    check_config,
+    is_shared,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# What lies on these was not put there by XAPI, so XAPI cannot destroy it.
-FOREIGN = ("iso", "udev")
 
 
 def plan_sr(module: XapiModule) -> ChangeSet:
@@ -45,6 +50,7 @@ def plan_sr(module: XapiModule) -> ChangeSet:
         changes = ChangeSet(title, before=sr_view(sr, pbds, hosts))
         if state == "present":
             _converge(module, changes, places, host, config, secrets)
+            plan_vdis(module, changes, sr, sr["type"])
         else:
             _remove(module, changes, places)
         return changes
@@ -52,7 +58,9 @@ def plan_sr(module: XapiModule) -> ChangeSet:
         return ChangeSet(title)
     if state == "detached" or params["new_name"] or (UUID.fullmatch(params["name"]) and not params["uuid"]):
         raise NotFound("SR", params["uuid"] or params["name"])
-    return make(module, title, hosts, host, config, secrets)
+    changes, new = make(module, title, hosts, host, config, secrets)
+    plan_vdis(module, changes, new, params["type"])
+    return changes
 
 
 def _find(params: Mapping[str, Any], found: list[Record], pbds: list[Record], host: str | None) -> Record | None:

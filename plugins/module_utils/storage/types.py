@@ -40,6 +40,9 @@ class SrType:
         return [*self.required.split(), *self.optional.split()]
 
 
+# What lies on these was not put there by XAPI, so XAPI cannot destroy it.
+FOREIGN = ("iso", "udev")
+
 TYPES = {
     "lvm": SrType("device", _FORMATS, formats=True),
     "ext": SrType("device", _FORMATS, formats=True),

@@ -18,7 +18,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.yaml import yaml_dump
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_plan import FOREIGN
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import FOREIGN
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_plan import default_sr, rounded
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import iso
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
