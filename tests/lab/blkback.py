@@ -27,6 +27,7 @@ TIMEOUTS = {  # of an open-iscsi record, in seconds, where the host has none to 
     "node.conn[0].timeo.noop_out_interval": "2",
     "node.conn[0].timeo.noop_out_timeout": "2",
 }
+APART = 20  # numbers that the host's iSCSI sessions may still use up; each takes a guest's boot 20 ms
 # The target of a leg, as its kernel has it: IQN, portals, and the secrets for an initiator.
 TARGET = """cd /sys/kernel/config/target/iscsi 2>/dev/null || exit 0
 for target in iqn.*:{node}:{leg}; do
@@ -107,14 +108,21 @@ def _timeouts(host: Box, iqn: str) -> dict[str, str]:
     return {**TIMEOUTS, **(found.get(iqn) or next(iter(found.values()), {}))}
 
 
-def hand_over(box: Box, logins: list[dict[str, Any]], drive: bytes) -> None:
+def hand_over(box: Box, host: Box, logins: list[dict[str, Any]], drive: bytes) -> None:
     """What the machine is to find when it boots."""
-    for name, content in (("legs", json.dumps(logins).encode() if logins else b""), ("cidata", drive)):
+    legs = json.dumps({"first": _sessions(host) + APART, "legs": logins}).encode() if logins else b""
+    for name, content in (("legs", legs), ("cidata", drive)):
         path = box.folder / name
         path.unlink(missing_ok=True)
         if content:
             path.touch(0o600)
             path.write_bytes(content.ljust(-(-len(content) // 4096) * 4096, b"\0"))
+
+
+def _sessions(host: Box) -> int:
+    """The highest number of its iSCSI sessions."""
+    names = host.run("ls /sys/class/iscsi_session", check=False).stdout.split()
+    return max([int(name.removeprefix("session")) for name in names], default=0)
 
 
 def attached(box: Box) -> set[str]:

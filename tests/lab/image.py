@@ -52,7 +52,12 @@ DISABLED = (  # multipathd: those who want it enable it, as on a dom0; dbus has 
 GENERATORS = (  # all but systemd-fstab-generator
     "cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup"
 ).split()
-CLOUD_INIT = ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final")
+CLOUD_INIT = {  # its services, and the stages that each runs here
+    "cloud-init-local": "/usr/lib/lab/cloud-init 'init --local' init",
+    "cloud-init": "true",
+    "cloud-config": "true",
+    "cloud-final": "/usr/lib/lab/cloud-init 'modules --mode=config' 'modules --mode=final'",
+}
 FILES = {
     "etc/fstab": "",
     "etc/machine-id": "",  # the kernel's command line has it
@@ -64,10 +69,19 @@ FILES = {
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\n",
     # Only in a guest that has a config drive, and only what one is for here. The generator, which would look for a source at
     # every boot, is masked; so what it does, to want cloud-init.target, is done once for all (see _build_image).
-    **{f"etc/systemd/system/{n}.service.d/lab.conf": "[Unit]\nConditionKernelCommandLine=lab.cidata\n" for n in CLOUD_INIT},
+    **{
+        f"etc/systemd/system/{name}.service.d/lab.conf": "[Unit]\nConditionKernelCommandLine=lab.cidata\n[Service]\nExecStart=\n"
+        f"ExecStart={command}\n"
+        for name, command in CLOUD_INIT.items()
+    },
     "etc/cloud/cloud.cfg": "datasource_list: [NoCloud]\ndisable_root: false\npreserve_hostname: true\nssh_deletekeys: false\n"
     "network: {config: disabled}\nusers: []\ncloud_init_modules: [bootcmd, write-files]\ncloud_config_modules: [runcmd]\n"
     "cloud_final_modules: [scripts-user]\nsystem_info: {distro: debian}\n",
+    # A guest with legs has an iscsid of its own.
+    **{
+        f"etc/systemd/system/{n}.d/lab.conf": "[Unit]\nConditionKernelCommandLine=!lab.legs\n"
+        for n in ("iscsid.service", "iscsid.socket", "open-iscsi.service")
+    },
     # UML's own disks lie under device-mapper ones: nobody is to look at them.
     "etc/udev/rules.d/00-lab.rules": 'KERNEL=="ubd[b-ik]", OPTIONS+="nowatch", ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"\n',
 }

@@ -180,7 +180,7 @@ class Bridge:
                 content = self.xapi.download(drive)
             except LabError as error:
                 self.incident(f"{guest}: its config drive: {error}")
-        blkback.hand_over(self.lab.box(guest), logins, content)
+        blkback.hand_over(self.lab.box(guest), self.lab.box(node), logins, content)
 
     def adapt(self, ref: str, guest: str) -> None:
         """Disks that were plugged, unplugged or have grown while it runs."""

@@ -82,7 +82,7 @@ def test_the_legs_are_there_when_anything_looks(lab: Lab, xapi: Xapi, vm: str) -
     assert "ExecMainExitTimestampMonotonic=0" not in shown
     # The sessions of the host go on under the same initiator name: no reinstatement, the same connection.
     numbers = guest.run("ls /sys/class/iscsi_session").stdout.split()
-    assert len(numbers) == 2 and all(int(each.removeprefix("session")) > 64 for each in numbers)
+    assert len(numbers) == 2 and all(int(each.removeprefix("session")) > 20 for each in numbers)
     assert guest.run("cat /sys/class/iscsi_session/session*/initiatorname | uniq").stdout == "iqn.2026-11.test.nobloat:node1\n"
     assert guest.run("cat /sys/class/iscsi_session/session*/recovery_tmo").stdout == "7\n7\n", "as its host has it"
     for _round in range(3):
