@@ -59,12 +59,16 @@ class Machines:
         """What a command says, out of band."""
         return self.lab.box(machine).run(command, check=check).stdout.strip()
 
-    def module(self, machine: str, module: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
-        """The result of a module of ours, run by Ansible."""
+    def command(self, machine: str, module: str, /, check: bool = False, **options: Any) -> tuple[list[str], dict[str, str]]:
+        """What `module` runs, and its environment."""
         command = [str(Path(sys.executable).with_name("ansible")), "-i", str(self.inventory), machine, "-m", f"nobloat.xen.{module}",
                    *(["-a", json.dumps(options)] if options else []), *(["--check"] if check else [])]
-        environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1",
-                       "ANSIBLE_HOST_KEY_CHECKING": "False"}
+        return command, {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1",
+                         "ANSIBLE_HOST_KEY_CHECKING": "False"}
+
+    def module(self, machine: str, module: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+        """The result of a module of ours, run by Ansible."""
+        command, environment = self.command(machine, module, check, **options)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         found = re.search(rf"^{machine} \| \S+ => ", done.stdout, re.M)
         assert found, done.stdout + done.stderr

@@ -117,8 +117,7 @@ class Restore:
                             "blocks is a disk; files can be put back into the guest while it runs (archive).")
         self.image = self.store.path(manifest["generation"], IMAGE)
         self.sums = self.text.decode().split()
-        halves = {path: self._half(path) for path in self.params["halves"] or []}
-        self._check_halves(halves)
+        halves = self._check_halves({path: self._half(path) for path in self.params["halves"] or []})
         different = {path: self._different(path) for path in halves}
         without = [path for path in halves if not self.arrays.half(path)]
         plan.before = {path: "as the backup" if not different[path] else "other data" for path in halves}
@@ -152,7 +151,7 @@ class Restore:
         live = self.arrays.half(path)
         return live or (Half(read(f"{self._file(path)}.txt")) if os.path.exists(f"{self._file(path)}.txt") else None)
 
-    def _check_halves(self, halves: Dict[str, Optional[Half]]) -> None:
+    def _check_halves(self, halves: Dict[str, Optional[Half]]) -> Dict[str, Half]:
         if len(halves) < 2:
             raise NodeError("Name all halves of the mirror in halves. If one were not written, its old data would come back.")
         if len({self.blocks.identity(path) or path for path in halves}) < len(halves):
@@ -168,9 +167,11 @@ class Restore:
                                 "metadata 1.0.")
             if half.size < self.manifest["size"] or half.place < half.size:
                 raise NodeError(f"{path} has room for {half.size} bytes, and the backup has {self.manifest['size']}.")
-        found = [half for half in halves.values() if half]
-        if len({half.uuid for half in found}) > 1 or len(found) != found[0].raid_devices:
-            raise NodeError(f"{' and '.join(halves)} are not all halves of the same mirror, which has {found[0].raid_devices}.")
+        found = {path: half for path, half in halves.items() if half}
+        wanted = max(half.raid_devices for half in found.values())
+        if len({half.uuid for half in found.values()}) > 1 or len(found) != wanted:
+            raise NodeError(f"{' and '.join(halves)} are not all halves of the same mirror, which has {wanted}.")
+        return found
 
     def _parts(self) -> Iterator[Tuple[int, int, str]]:
         """(offset, size, digest) of all parts of the image."""
@@ -188,7 +189,7 @@ class Restore:
                 if hashlib.sha256(stream.read(size)).hexdigest() != total:
                     raise NodeError(f"The backup {self.image} is damaged at {offset}. Take another generation. Nothing was written.")
 
-    def _save(self, halves: Dict[str, Optional[Half]]) -> None:
+    def _save(self, halves: Dict[str, Half]) -> None:
         """Keep the superblocks that are still there; those that are not were kept by the restore before this one."""
         os.makedirs(self.saved, mode=0o700, exist_ok=True)
         for path in halves:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import libc
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
@@ -29,7 +29,7 @@ CLONE_NEWNS = 0x00020000
 PR_SET_PDEATHSIG = 1
 # What can be mounted a second time, and replays its journal, without any effect on the first.
 MOUNT_OPTIONS = {"ext2": "", "ext3": "", "ext4": "", "xfs": ",nouuid"}
-FULL = "Overflow", "Invalid", "Merge"
+LOST = "Overflow", "Invalid", "Merge", "Fail", "Error"  # what the kernel says instead of numbers
 
 
 def die_with_parent() -> None:
@@ -153,7 +153,7 @@ class Snapshot:
     def used(self) -> float:
         """How full it is, in percent. Raises NodeError if it took in more than it could hold."""
         words = self.run("dmsetup", "status", self.device).out.split()
-        if len(words) < 4 or words[3] in FULL or words[2] == "Fail":
+        if len(words) < 4 or words[3] in LOST:
             raise NodeError(
                 f"The guest wrote more than the snapshot {self.name} could keep: it is lost, and the leg is as it was. Take a larger "
                 "snapshot_size, or a quieter time.")
