@@ -40,7 +40,7 @@ class Core:
 
     version: str
     interpreters: tuple[str, ...]
-    package: str  # the `ansible` release of this core, with all community collections
+    package: str  # the `ansible` release of this core, with the community collections that roles for nodes use
 
     @property
     def interpreter(self) -> str | None:
@@ -62,7 +62,7 @@ SIMULATOR = ("-r", "tests/xapisim/requirements.txt")
 PYTEST = ("-r", "tests/unit/requirements.txt")
 LINTERS = (
     "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML", "yamllint~=1.38", "ansible-lint~=26.10", "vermin~=1.9", "antsibull-docs~=2.28",
-    "antsibull-changelog~=0.36.0", "ansible-builder~=3.2", "galaxy-importer~=0.4.44",
+    "ansible>=12.3", "antsibull-changelog~=0.36.0", "ansible-builder~=3.2", "galaxy-importer~=0.4.44",
 )
 
 
@@ -182,7 +182,7 @@ def unit(session: nox.Session, core: Core) -> None:
 
 def integration(session: nox.Session, core: Core) -> None:
     """ansible-test integration: every target against a pool of its own in xapisim."""
-    install(session, f"ansible-core~={core.version}.0", *LIBRARIES, *SIMULATOR)
+    install(session, f"ansible-core~={core.version}.0", core.package, *LIBRARIES, *SIMULATOR)
     tree, environment = ansible_test(session, core)
     session.chdir(tree)
     session.run("python", "tests/integration/run.py", *session.posargs, env=environment)
@@ -203,7 +203,7 @@ def conformance(session: nox.Session) -> None:
 @nox.session(python=NEWEST.interpreter)
 def molecule(session: nox.Session) -> None:
     """The main job on the embedded lab, driven by molecule."""
-    install(session, f"ansible-core~={NEWEST.version}.0", "molecule~=26.10", *LIBRARIES, *SIMULATOR)
+    install(session, f"ansible-core~={NEWEST.version}.0", NEWEST.package, "molecule~=26.10", *LIBRARIES, *SIMULATOR)
     session.chdir(ROOT / "extensions")
     session.run("molecule", "test", "--all", *session.posargs, env=ansible_environment(session))
 

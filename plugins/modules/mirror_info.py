@@ -17,6 +17,12 @@ options:
       - Volume groups that are returned, with their logical volumes. If omitted, all.
     type: list
     elements: str
+  devices:
+    description:
+      - Block devices to look at; see RV(disks).
+    type: list
+    elements: path
+    default: []
 extends_documentation_fragment:
   - nobloat.xen.node.info
 seealso:
@@ -96,6 +102,39 @@ vgs:
           uuid: w6ZJVQ-0oxI-LFQh-z0q9-YdKK-n2lO-tLrVhC
           size: 549755813888
           free: 274877906944
+disks:
+  description: What is on O(devices).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    device:
+      description: Path as it was given.
+      type: str
+      sample: /dev/sdb
+    size:
+      description: Size in bytes, null if there is no such block device.
+      type: int
+      sample: 549755813888
+    vg:
+      description: The volume group that it is a physical volume of, null if of none.
+      type: str
+      sample: null
+    users:
+      description: Who uses it, in words.
+      type: list
+      elements: str
+      sample: []
+    content:
+      description: What is on it, in words. Empty if it is blank, as far as its first and last mebibyte and known signatures tell,
+        or a physical volume.
+      type: str
+      sample: "it has a signature: ext4"
+lvm_folder:
+  description: Folder with the settings of LVM for those who change something, the value for C(LVM_SYSTEM_DIR).
+  returned: success
+  type: str
+  sample: /etc/lvm
 initiator:
   description: The machine's own name as an iSCSI initiator, null if it has none.
   returned: success
@@ -226,11 +265,14 @@ from typing import Any, Dict
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
 
-SPEC = {"vgs": {"type": "list", "elements": "str"}}
+SPEC = {
+    "vgs": {"type": "list", "elements": "str"},
+    "devices": {"type": "list", "elements": "path", "default": []},
+}
 
 
 def look(module: NodeModule) -> Dict[str, Any]:
-    return Node().look(module.params["vgs"])
+    return Node().look(module.params["vgs"], module.params["devices"])
 
 
 def main() -> None:

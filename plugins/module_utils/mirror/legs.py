@@ -4,6 +4,7 @@
 """Legs of mirrored guests, as nodes have them. Plain functions on plain data."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,3 +42,133 @@ def _leg(node: str, volume: Mapping[str, Any], told: Mapping[str, str], info: Ma
         "iqn": export.get("iqn") or f"{prefix}:{node}:{name}", "portals": list(export.get("portals", [])),
         "initiators": list(export.get("initiators", [])), "exists": True,
     }
+
+
+def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str, stripes: int = 0,
+            iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, list[Any]]:
+    """What a node has to do for its legs: volumes to `make` and to `grow`, `exports`, and `troubles` of all nodes in words.
+
+    `nodes` is what they say; `stripes` 0 stands for all disks of a volume group; `own` are the legs of the node, if they are
+    not those of `legs_of_all`. The legs of a disk get the same size, also on volume groups whose extents or numbers of disks
+    differ.
+    """
+    wanted = list(legs_of_all)
+    if own is not None:
+        mine = {leg["name"]: leg for leg in own}
+        wanted = [mine.pop(leg["name"], None) if leg["node"] == node else leg for leg in wanted]
+        wanted = [leg for leg in wanted if leg] + list(mine.values())
+    found: dict[str, list[Any]] = {"make": [], "grow": [], "exports": [], "troubles": []}
+    needed: dict[tuple[str, str], int] = {}
+    for leg in wanted:
+        if sum((other["node"], other["name"]) == (leg["node"], leg["name"]) for other in wanted) > 1:
+            found["troubles"].append(f"{leg['name']} is wanted more than once on {leg['node']}; its two legs need two nodes.")
+        if leg["node"] == node:
+            found["exports"].append({"name": leg["name"], "iqn": leg.get("iqn") or f"{iqn_prefix}:{node}:{leg['name']}",
+                                     "device": f"/dev/{leg['vg']}/{leg['name']}"})
+        info = nodes.get(leg["node"])
+        if not info:
+            if not leg["exists"]:
+                found["troubles"].append(f"{leg['node']} does not answer, so {leg['name']} cannot be made there.")
+            continue
+        group = _group(leg, nodes)
+        volume = next((each for each in info["legs"] if (each["vg"], each["name"]) == (leg["vg"], leg["name"])), None)
+        size = _rounded(leg, [other for other in wanted if _disk(other) == _disk(leg)], nodes, stripes)
+        if not group:
+            found["troubles"].append(f"{leg['node']} has no volume group {leg['vg']} for {leg['name']}.")
+        elif volume and (tags(volume).get("guest"), tags(volume).get("disk")) != _disk(leg):
+            found["troubles"].append(f"{leg['node']} has a volume {leg['vg']}/{leg['name']} already that is no leg of the disk "
+                                     f"{leg['disk']} of {leg['guest']}: it lacks the tags nobloat.guest and nobloat.disk.")
+        elif stripes > group["pv_count"]:
+            found["troubles"].append(f"{leg['node']} cannot make {stripes} stripes: {leg['vg']} has {group['pv_count']} disks.")
+        elif not volume or volume["size"] < size:
+            grown = size - (volume["size"] if volume else 0)
+            needed[leg["node"], leg["vg"]] = needed.get((leg["node"], leg["vg"]), 0) + grown
+            if leg["node"] == node:
+                slot = leg.get("slot")
+                slot = _slot(leg, wanted) if slot is None else slot
+                found["grow" if volume else "make"].append({
+                    "name": leg["name"], "vg": leg["vg"], "size": size, "stripes": stripes or group["pv_count"],
+                    "guest": leg["guest"], "disk": leg["disk"], "slot": slot})
+    for (where, name), size in sorted(needed.items()):
+        group = next(each for each in nodes[where]["vgs"] if each["name"] == name)
+        free = group["free_striped"] if stripes in (0, group["pv_count"]) else group["free"]
+        if size > free:
+            found["troubles"].append(f"{where} has too little free space: its legs need {size >> 20} MiB of {name}, and it has "
+                                     f"{free >> 20} MiB for volumes with {stripes or group['pv_count']} stripes.")
+    return found
+
+
+def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, list[Any]]:
+    """The legs of other nodes as `imports` of a node, and the `names` of those that nobody can import yet.
+
+    Where to find a leg is what its node says; legs of nodes that do not answer stay as they are.
+    """
+    found: dict[str, list[Any]] = {"imports": [], "waiting": []}
+    for leg in wanted:
+        info = nodes.get(leg["node"])
+        if leg["node"] == node or not info:
+            continue
+        export = next((each for each in info["exports"] if each["name"] == leg["name"] and each["enabled"]), None)
+        if export:
+            found["imports"].append({"iqn": export["iqn"], "portals": list(export["portals"]), "multipath": len(export["portals"]) > 1})
+        else:
+            found["waiting"].append(f"{leg['node']}/{leg['name']}")
+    return found
+
+
+def names(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How what lies below /dev/mirror differs on nodes: a table as lines of text, nothing if it does not.
+
+    Every node has to have each leg of the nodes that answer, with the size and the identity that it has where it lies.
+    """
+    nodes = {node: info for node, info in nodes.items() if info}
+    seen = {node: {(name["node"], name["leg"]): name for name in info["names"]} for node, info in nodes.items()}
+    real = {(leg["node"], leg["name"]): next(
+        volume for volume in nodes[leg["node"]]["legs"] if (volume["vg"], volume["name"]) == (leg["vg"], leg["name"]))
+        for leg in legs(nodes)}
+    foreign = {key for node, found in seen.items() for key in found if key[0] in nodes and key[0] != node}
+    rows = []
+    for key in sorted(set(real) | foreign):
+        leg = real.get(key)
+        cells = [_cell(seen[node].get(key), leg) for node in nodes]
+        if not leg or any(cells):
+            rows.append([path(*key), _words(leg) if leg else f"{key[0]} has no such leg", *(cell or "the same" for cell in cells)])
+    if not rows:
+        return []
+    table = [["name", "where it lies", *nodes], *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _cell(name: Mapping[str, Any] | None, leg: Mapping[str, Any] | None) -> str:
+    """What is wrong with a name on a node, "" if nothing is."""
+    if not name:
+        return "missing" if leg else ""
+    if name["size"] is None:
+        return "leads nowhere"
+    return "" if leg and (name["size"], name["identity"]) == (leg["size"], leg["identity"]) else _words(name)
+
+
+def _words(found: Mapping[str, Any]) -> str:
+    return f"{found['size']} bytes, {found['identity']}"
+
+
+def _disk(leg: Mapping[str, Any]) -> tuple[str, str]:
+    return leg["guest"], leg["disk"]
+
+
+def _slot(leg: Mapping[str, Any], wanted: Iterable[Mapping[str, Any]]) -> int:
+    """The place of a leg among those of its disk."""
+    return [other["node"] for other in wanted if _disk(other) == _disk(leg)].index(leg["node"])
+
+
+def _group(leg: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    groups: Iterable[Mapping[str, Any]] = (nodes.get(leg["node"]) or {}).get("vgs", [])
+    return next((group for group in groups if group["name"] == leg["vg"]), {})
+
+
+def _rounded(leg: Mapping[str, Any], both: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], stripes: int) -> int:
+    """The size of a leg in bytes, a whole number of stripes on the nodes of both."""
+    groups = filter(None, (_group(each, nodes) for each in both))
+    unit = math.lcm(*(group["extent_size"] * (stripes or group["pv_count"]) for group in groups))
+    return -(-int(leg["size"]) // unit) * unit

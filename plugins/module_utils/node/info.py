@@ -17,6 +17,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH
 
 PV_FIELDS = "pv_name,pv_uuid,pv_size,pv_free,vg_name,vg_size,vg_free,vg_extent_size,pv_count"
 FIELDS = "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_attr,origin,stripes,stripe_size"
+# Where LVM's settings are for those who change something: XCP-ng's dom0 has a folder of its own for them.
+LVM_FOLDERS = ("etc/lvm/master", "etc/lvm")
 # Every leg has the same path here on every node: NAMES/<node>/<leg>.
 NAMES = "dev/mirror"
 
@@ -32,9 +34,11 @@ class Node:
         self.arrays = Arrays(root, command)
         self.blocks = self.exports.blocks
 
-    def look(self, groups: Optional[List[str]]) -> Dict[str, Any]:
-        """All that there is; of logical volumes, those of some volume groups if they are named."""
+    def look(self, groups: Optional[List[str]], devices: Optional[List[str]] = None) -> Dict[str, Any]:
+        """All that there is; of logical volumes, those of some volume groups if they are named. And block devices."""
         return {
+            "lvm_folder": next(f"/{path}" for path in LVM_FOLDERS if path == "etc/lvm" or os.path.isdir(os.path.join(self.root, path))),
+            "disks": self.disks(devices or []),
             "boot_id": read(self.root, "proc/sys/kernel/random/boot_id"), "uptime": int(float(self._first("proc/uptime"))),
             "load": float(self._first("proc/loadavg")), "vgs": self.groups(groups),
             "initiator": self.imports.initiator.name() or None, "legs": self.legs(groups), "exports": self.exported(),
@@ -86,6 +90,18 @@ class Node:
                 "users": self.blocks.users(path, opened),
             }
         return sorted(found.values(), key=lambda leg: (leg["vg"], leg["name"]))
+
+    def disks(self, devices: List[str]) -> List[Dict[str, Any]]:
+        """What is on block devices."""
+        rows = self._report("pvs", "pv", PV_FIELDS) if devices else []
+        groups = {self.blocks.number(row["pv_name"]): row["vg_name"] for row in rows}
+        found = []
+        for device in devices:
+            number = self.blocks.number(device)
+            content = self.arrays.dirt(device) if number and number not in groups else ""
+            found.append({"device": device, "size": self.blocks.size(device) or None, "vg": groups.get(number) or None,
+                          "users": self.blocks.users(device), "content": content})
+        return found
 
     def exported(self) -> List[Dict[str, Any]]:
         """The exports of the kernel, and those that are saved and should be there."""
