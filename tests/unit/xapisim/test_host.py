@@ -161,7 +161,7 @@ def test_a_reboot(make: Callable[..., Hosts]) -> None:
     hosts.advance(11)
     metrics = hosts.call("host.get_metrics", host)
     hosts.until(lambda: not hosts.call("host_metrics.get_live", metrics))
-    assert hosts.call("VM.get_power_state", hosts.guest()) == "Halted"
+    assert hosts.call("VM.get_resident_on", hosts.guest()) == hosts.hosts[0], "guests move away"
     assert {hosts.call("PBD.get_currently_attached", pbd) for pbd in pbds} == {False}
     assert hosts.refused("host.disable", host) == ["HOST_OFFLINE", host]
     hosts.advance(61)
@@ -169,6 +169,15 @@ def test_a_reboot(make: Callable[..., Hosts]) -> None:
     assert hosts.call("host.get_enabled", host), "a reboot enables a host that was disabled for it"
     assert {hosts.call("PBD.get_currently_attached", pbd) for pbd in pbds} == {True}
     assert hosts.call("host.get_current_operations", host) == {}
+
+
+def test_guests_that_cannot_move_stop_with_their_host(make: Callable[..., Hosts]) -> None:
+    hosts = make(srs=[{"name": "mine", "type": "ext", "host": "alpha-2"}],
+                 vms=[{**GUEST, "host": "alpha-2", "disks": [{"sr": "mine"}]}])  # fmt: skip
+    hosts.call("host.disable", hosts.hosts[1])
+    hosts.call("host.shutdown", hosts.hosts[1])
+    hosts.advance(11)
+    hosts.until(lambda: hosts.call("VM.get_power_state", hosts.guest()) == "Halted")
 
 
 def test_auto_enable_false_survives_a_reboot(two: Hosts) -> None:

@@ -74,11 +74,15 @@ def _schedule(ctx: Context, host: Row, op: str, *, returns: bool) -> None:
 
 
 def _go_down(pool: Pool, host: Row, key: str, returns: bool) -> None:
-    """In a thread of its own, because stopping guests may take time."""
+    """In a thread of its own, because guests move away, and those that cannot are stopped (vm_evacuation.ml)."""
     with pool.lock:
         if not host.exists:
             return
         ctx = pool.context()
+        try:
+            ctx.call("host.evacuate", host)
+        except XapiError as error:
+            pool.log(f"{host.name_label} cannot be emptied before it goes down: {error}")
         for vm in pool.db.rows("VM", resident_on=host):
             if not vm.is_control_domain:
                 try:
