@@ -184,5 +184,14 @@ def load_session(path: str, timeout: float) -> Session:
         ) from error
     return Session(
         saved["url"], reference=saved["reference"], validate_certs=saved["validate_certs"], ca_path=saved["ca_path"],
-        timeout=timeout,
+        timeout=timeout, server_name=saved.get("server_name", ""),
     )
+
+
+def move_session(path: str, session: Session) -> None:
+    """Let the tasks that share a session find the coordinator where it is now."""
+    with open(path, "r+", encoding="utf-8") as stream:
+        saved = {**json.load(stream), "url": session.url, "server_name": session.server_name}
+        stream.seek(0)
+        stream.truncate()
+        json.dump(saved, stream)

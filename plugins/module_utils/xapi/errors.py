@@ -238,6 +238,16 @@ HINTS: dict[str, tuple[str, str]] = {
     "VLAN_TAG_INVALID": ("'{0}' is not a valid VLAN tag", "Tags go from 0 to 4094."),
     "PIF_ALREADY_BONDED": ("interface {0:PIF} is already in a bond", "Remove it from that bond first."),
     "PIF_IS_MANAGEMENT_INTERFACE": ("interface {0:PIF} carries the management", "Move the management first."),
+    "PIF_DOES_NOT_ALLOW_UNPLUG": (
+        "interface {0:PIF} must not be taken down: disallow_unplug is set",
+        "Somebody depends on it; allow it first.",
+    ),
+    "VIF_IN_USE": ("running guests use the network {0:network}", "Stop them, or connect them elsewhere, first."),
+    "OPENVSWITCH_NOT_ACTIVE": (
+        "the hosts do not use Open vSwitch, which this needs",
+        "Switch the network backend of all hosts to openvswitch.",
+    ),
+    "TRANSPORT_PIF_NOT_CONFIGURED": ("interface {0:PIF} has no address, which a tunnel needs", "Give it one first."),
     "MAC_INVALID": ("'{0}' is not a valid MAC address", "Use xx:xx:xx:xx:xx:xx, not a multicast address."),
     "INVALID_IP_ADDRESS_SPECIFIED": ("the IP address in {0} is not valid", "Check the address."),
 }

@@ -109,6 +109,7 @@ class _Login:
         self.lock = threading.Lock()
         self.reached = reference is not None  # some answer has come from there
         self.json = True  # until proven otherwise
+        self.server_name = ""  # what the coordinator's certificate is checked against; "": the host in the URL
 
 
 class Session:
@@ -116,6 +117,7 @@ class Session:
 
     ``url``: ``https://host[:port]``, ``http://...``, or a bare host (https); any host of the pool will do.
     ``reference``: join this session instead of logging in; leaving the context then does not log it out.
+    ``server_name``: what the certificate is checked against, if not the host in ``url``.
     ``timeout``: seconds to wait for a connection and for an answer. ``retry_for``: seconds to wait for a booting or
     restarting coordinator. Errors are ``XapiError`` and ``XapiUnreachable``.
 
@@ -133,10 +135,12 @@ class Session:
         timeout: float = 60.0,
         reference: str | None = None,
         retry_for: float = 60.0,
+        server_name: str = "",
     ) -> None:
         if not HAS_XENAPI:
             raise XapiError("XENAPI_MISSING", (), "the Python library XenAPI is not installed", "pip install XenAPI")
         self._login = _Login(normal_url(url), username, password, reference)
+        self._login.server_name = server_name
         self._tls_rules = (validate_certs, ca_path)
         self._context = tls_context(*self._tls_rules) if self._login.url.startswith("https:") else None
         self.timeout, self.retry_for = float(timeout), float(retry_for)
@@ -150,6 +154,23 @@ class Session:
     def url(self) -> str:
         """Where the coordinator is: the address that was given, or the one that a host pointed to."""
         return self._login.url
+
+    @property
+    def server_name(self) -> str:
+        """The name that the coordinator's certificate is checked against."""
+        return self._login.server_name or urlsplit(self._login.url).hostname or ""
+
+    def go_to(self, address: str) -> None:
+        """Talk to the coordinator at another address of it from now on, in the same session.
+
+        Its certificate stays the one that it is, and is checked against the name that it was known by.
+        """
+        self._login.server_name = self.server_name
+        self._move(address)
+
+    def peer(self) -> str:
+        """The IP address that this session is connected to."""
+        return str(self._connected().connect().sock.getpeername()[0])
 
     @property
     def reference(self) -> str | None:
@@ -230,6 +251,7 @@ class Session:
                 self._login.reached = True
                 if error.code == "HOST_IS_SLAVE" and error.params and hops < _MAX_HOPS:
                     hops += 1
+                    self._login.server_name = ""
                     self._move(error.params[0])
                     continue
                 if error.code == "SESSION_INVALID" and method != LOGIN and not renewed and self._login.password:
@@ -260,11 +282,14 @@ class Session:
 
     # the two encodings
 
-    def _post(self, path: str, body: bytes, content_type: str) -> Reply:
+    def _connected(self) -> Wire:
         if self._wire is None or self._wire.url != self._login.url:
             self.close()
-            self._wire = Wire(self._login.url, self._context, self.timeout)
-        return self._wire.post(path, body, content_type, self._reply_timeout)
+            self._wire = Wire(self._login.url, self._context, self.timeout, self._login.server_name)
+        return self._wire
+
+    def _post(self, path: str, body: bytes, content_type: str) -> Reply:
+        return self._connected().post(path, body, content_type, self._reply_timeout)
 
     def _wait_for(self, method: str, arguments: tuple[Any, ...]) -> None:
         # event.from(session, classes, token, seconds) answers after that many seconds when nothing happens.

@@ -15,7 +15,7 @@ import os
 import select
 import socket
 import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .errors import XapiError, XapiUnreachable
@@ -94,11 +94,27 @@ def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
     return context
 
 
-class Wire:
-    """A kept-alive connection to the host in ``url``. Not for use by several threads."""
+class _NamedHTTPSConnection(http.client.HTTPSConnection):
+    """HTTPS to an address that is not in the certificate: the name that it is checked against is another one."""
 
-    def __init__(self, url: str, context: ssl.SSLContext | None, timeout: float) -> None:
+    def __init__(self, *args: Any, server_name: str, context: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(*args, context=context, **options)
+        self._server_name, self._tls_context = server_name, context or ssl.create_default_context()
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
+class Wire:
+    """A kept-alive connection to the host in ``url``. Not for use by several threads.
+
+    ``server_name`` is what its certificate is checked against, if not the host in ``url``.
+    """
+
+    def __init__(self, url: str, context: ssl.SSLContext | None, timeout: float, server_name: str = "") -> None:
         parts = urlsplit(url)
+        self._server_name = server_name
         self.url = url
         self.timeout = timeout
         self._host, self._port, self._tls = parts.hostname or "", parts.port, parts.scheme == "https"
@@ -119,8 +135,9 @@ class Wire:
         # No connection yet, or the server has closed (or spoiled) it while it was idle.
         self.close()
         if self._tls:
-            connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=self.timeout, context=self._context
+            connection = _NamedHTTPSConnection(
+                self._host, self._port, timeout=self.timeout, context=self._context,
+                server_name=self._server_name or self._host,
             )
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=self.timeout)
