@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab_tests.helpers import until
+from lab_tests.helpers import play, until
 from lab_tests.machines import Machines, prepared
 
 IQN = "iqn.2026-11.test.nobloat:{}:{}"
@@ -274,6 +274,89 @@ def test_image_of_a_file_system_in_use_gives_files(machines: Machines) -> None:
     first = generations(machines, "raw")[0]
     machines.fails("node2", "leg_restore", "There is no /nothing", path="/nothing", **{**common, "disk": "data"})
     assert generations(machines, "raw") == [first, generation]
+
+
+# ---- the role
+
+
+ROLE = """
+- hosts: node2
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: nobloat.xen.mirror_backup
+"""
+FILES = """
+- hosts: node2
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: nobloat.xen.mirror_backup
+        tasks_from: restore_files
+"""
+
+
+def leg(name: str, state: str = "present") -> dict[str, Any]:
+    """A leg as the filter mirror_backup_legs has it."""
+    return {"guest": "web1", "disk": name, "name": f"web1-{name}", "vg": "vg0", "node": "node2", "halves": halves(name), "state": state,
+            "host": "guest1"}
+
+
+def test_role_makes_the_volume_and_the_backups(machines: Machines) -> None:
+    """On xfs: images share what has not changed."""
+    told = {"mirror_backup_path": "/srv/second", "mirror_backup_legs": [leg("data"), leg("raw")], "mirror_backup_keep": 2,
+            "mirror_backup_volume": {"vg": "vg0", "name": "backup2", "size": "400m", "filesystem": "xfs"},
+            "mirror_backup_options": {"web1-raw": {"method": "blocks"}}}
+    play(machines.lab, ROLE, extra_vars=told, check=True).ok()
+    assert machines.sh("node2", "ls -d /srv/second /dev/vg0/backup2 2>/dev/null; true") == ""
+    assert play(machines.lab, ROLE, extra_vars=told).ok().changed == 4
+    assert machines.sh("node2", "findmnt -no FSTYPE /srv/second; grep -c /srv/second /etc/fstab").split() == ["xfs", "1"]
+    young = {**told, "mirror_backup_max_age": 3600}
+    assert play(machines.lab, ROLE, extra_vars=young).ok().changed == 0
+    machines.sh("guest1", "head -c 1000000 /dev/urandom > /raw/more; sync")
+    used = int(machines.sh("node2", "sync; df -B1 --output=used /srv/second | tail -1"))
+    assert play(machines.lab, ROLE, extra_vars={**told, "mirror_backup_legs": [leg("raw")]}).ok().changed == 1
+    first, second = machines.sh("node2", "ls /srv/second/web1-raw").split()
+    images = [machines.sh("node2", f"sha256sum < /srv/second/web1-raw/{name}/disk.img") for name in (first, second)]
+    assert images[0] != images[1] and images[1].split()[0] == disk(machines, 2)
+    assert int(machines.sh("node2", "sync; df -B1 --output=used /srv/second | tail -1")) - used < 25_000_000
+    nothing_left(machines)
+
+
+def test_role_asks_the_guest(machines: Machines) -> None:
+    machines.module("guest1", "md_mirror", name="data", state="degraded", devices=[remote(1, "data")])
+    told = {"mirror_backup_legs": [leg("data")]}
+    known = generations(machines)
+    failed = play(machines.lab, ROLE, extra_vars=told)
+    assert failed.rc and "mirror data of web1 is not complete" in " ".join(failed.stdout.split()), failed.stdout
+    result = machines.module("guest1", "md_mirror", name="data", devices=[remote(1, "data"), remote(2, "data")], wait_timeout=120)
+    assert result["mirror"]["healthy"] and generations(machines) == known, result
+
+
+def test_files_go_back_into_the_guest(machines: Machines) -> None:
+    machines.sh("guest1", "cd /mnt/etc; sha256sum * > /root/sums; stat -c '%n %a %u %g %Y' * > /root/stats; sync")
+    backup(machines)
+    machines.sh("guest1", "echo spoilt > /mnt/etc/random; rm /mnt/etc/same")
+    told = {"mirror_backup_leg": leg("data"), "mirror_backup_host": "guest1", "mirror_backup_file": "/etc",
+            "mirror_backup_destination": "/root/back"}
+    play(machines.lab, FILES, extra_vars=told, check=True).ok()
+    assert machines.sh("guest1", "ls /root/back 2>/dev/null; true") == ""
+    play(machines.lab, FILES, extra_vars=told).ok()
+    machines.sh("guest1", "cd /root/back/etc && sha256sum --quiet -c /root/sums && stat -c '%n %a %u %g %Y' * | diff - /root/stats")
+    assert machines.sh("guest1", "python3 -c \"import os; print(os.getxattr('/root/back/etc/same', 'user.note'))\"") == "b'kept'"
+    # Where the disk is, only with consent.
+    there = {**told, "mirror_backup_destination": "/mnt"}
+    failed = play(machines.lab, FILES, extra_vars=there)
+    assert failed.rc and "is there in guest1 already" in failed.stdout, failed.stdout
+    assert machines.sh("guest1", "cat /mnt/etc/random") == "spoilt"
+    play(machines.lab, FILES, extra_vars={**there, "mirror_backup_overwrite": True}).ok()
+    machines.sh("guest1", "cd /mnt/etc && sha256sum --quiet -c /root/sums && stat -c '%n %a %u %g %Y' * | diff - /root/stats")
+    # One file of an image; nothing is left in between.
+    one = {**told, "mirror_backup_leg": leg("raw"), "mirror_backup_file": "/new/file", "mirror_backup_destination": "/root/one"}
+    play(machines.lab, FILES, extra_vars=one).ok()
+    assert machines.sh("guest1", "cat /root/one/new/file; ls -A /root/one").split() == ["fresh", "new"]
+    assert machines.sh("node2", f"ls {VOLUME} | grep restore; true") == ""
+    nothing_left(machines)
 
 
 # ---- a whole disk

@@ -177,7 +177,7 @@ class Mounts:
 
     def __init__(self, command: Callable[..., Result] = run) -> None:
         self.run = command
-        self.points = []  # type: List[str]
+        self.points: List[str] = []
 
     def kind(self, device: str) -> str:
         """The file system on a device, whatever else is on it; "" if there is none."""
