@@ -11,7 +11,7 @@ CHECK := $(BIN)/python tools/check.py
 ACTIVE := . .work/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity unit integration conformance molecule bench docs clean ready ready-demo
+.PHONY: help demo demo-down test lint sanity unit integration conformance molecule lab bench docs clean ready ready-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ conformance: ready ## foreign clients judge xapisim
 
 molecule: ready ## the main job on the embedded lab, by molecule
 	@$(CHECK) molecule -- $(ARGS)
+
+lab: ready ## nodes and guests with real kernels; root on Debian
+	@$(CHECK) lab -- $(ARGS)
 
 bench: ready ## measure (docs/performance.md)
 	@$(CHECK) bench -- $(ARGS)

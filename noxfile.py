@@ -208,6 +208,22 @@ def molecule(session: nox.Session) -> None:
     session.run("molecule", "test", "--all", *session.posargs, env=ansible_environment(session))
 
 
+@nox.session(python=NEWEST.interpreter)
+def lab(session: nox.Session) -> None:
+    """Nodes and guests with real kernels (tests/lab), and what is done to them. Where that cannot be, it says why and is skipped."""
+    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
+    environment = ansible_environment(session)
+    why = session.run("python", "-m", "lab", "provide", silent=True, log=False, success_codes=[0, 3], env=environment)
+    if why:
+        session.skip(str(why).strip())
+    # What runs on nodes also has to work with the oldest ansible-core.
+    oldest = Path(session.virtualenv.location, "oldest")
+    if OLDEST.interpreter and not (oldest / "bin/ansible").exists():
+        session.run(f"python{OLDEST.interpreter}", "-m", "venv", "--clear", str(oldest), external=True)
+        session.run(str(oldest / "bin/pip"), "install", "-qq", f"ansible-core~={OLDEST.version}.0", external=True)
+    session.run("pytest", "tests/lab_tests", "-rs", *session.posargs, env={**environment, "LAB_OLDEST_CORE": str(oldest / "bin")})
+
+
 @nox.session(python=NEWEST.interpreter, default=False)
 def bench(session: nox.Session) -> None:
     """The measurements of docs/performance.md, beside community.general.xenserver_guest."""

@@ -33,6 +33,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+def _provide(_options: argparse.Namespace) -> int:
+    try:
+        host.provide()
+    except CannotRun as error:
+        print(error)
+        return 3
+    return 0
+
+
 def _up(options: argparse.Namespace) -> None:
     host.check()
     reap()
@@ -107,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     def lab(options: argparse.Namespace) -> Lab:
         return Lab(options.id)
 
+    verb("provide", _provide, "install what the lab needs; or print why it cannot run here, with code 3")
     up = verb("up", _up, "make a lab, after removing one of the same id, and boot it")
     up.add_argument("--file", type=Path, help="its description; instead of the following")
     up.add_argument("--nodes", type=int, default=2)

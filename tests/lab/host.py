@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from .errors import CannotRun, LabError
+from .errors import CannotRun
 
 KERNEL = Path("/usr/bin/linux.uml")
 MODULES = Path("/usr/lib/uml/modules")
@@ -58,12 +59,12 @@ def check() -> None:
 
 
 def provide() -> None:
-    """Install what is missing. CannotRun as `check`; LabError if the installation fails."""
+    """Install what is missing. CannotRun as `check`, and if the installation fails."""
     check()
     missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
     if not missing:
         return
-    print(f"Installing {' '.join(missing)} ...", flush=True)
+    print(f"Installing {' '.join(missing)} ...", file=sys.stderr, flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-qq"], ["install", "-qq", "--no-install-recommends", *missing]):
         done = subprocess.run(
@@ -75,7 +76,8 @@ def provide() -> None:
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
-            raise LabError(f"apt-get {command[0]}: {(done.stderr or done.stdout).strip()}")
+            said = " ".join((done.stderr or done.stdout).split())
+            raise CannotRun(f"the lab needs {' '.join(missing)}: apt-get {command[0]}: {said}")
 
 
 def _options(folder: str) -> list[str] | None:

@@ -18,7 +18,7 @@ from lab_tests.helpers import booted
 @pytest.fixture(scope="session", autouse=True)
 def _possible() -> None:
     try:
-        host.check()
+        host.provide()
     except CannotRun as error:
         pytest.skip(str(error))
     reap()

@@ -50,8 +50,10 @@ def prepared(name: str, folder: Path) -> Iterator[Machines]:
 class Machines:
     """The machines of a lab, and Ansible's view of them."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, programs: Path = Path(sys.executable).parent) -> None:
+        """`programs`: where ansible is."""
         self.lab = lab
+        self.programs = programs
         self.inventory = folder / "inventory.json"
         self.inventory.write_text(json.dumps(inventory(lab)), encoding="utf-8")
 
@@ -61,7 +63,7 @@ class Machines:
 
     def command(self, machine: str, module: str, /, check: bool = False, **options: Any) -> tuple[list[str], dict[str, str]]:
         """What `module` runs, and its environment."""
-        command = [str(Path(sys.executable).with_name("ansible")), "-i", str(self.inventory), machine, "-m", f"nobloat.xen.{module}",
+        command = [str(self.programs / "ansible"), "-i", str(self.inventory), machine, "-m", f"nobloat.xen.{module}",
                    *(["-a", json.dumps(options)] if options else []), *(["--check"] if check else [])]
         return command, {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1",
                          "ANSIBLE_HOST_KEY_CHECKING": "False"}
