@@ -29,10 +29,11 @@ options:
     type: str
   legs:
     description:
-      - The legs of the guest's disks on all nodes.
+      - The legs of the guest's disks on the nodes that have answered. Others are known from the disks that the guest has in the
+        pool, by the path of their VDI, V(/dev/mirror/NODE/LEG).
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       disk:
         description: Name of the disk.
@@ -211,6 +212,11 @@ guard:
       type: list
       elements: str
       sample: [/dev/mirror/node1/web1-data]
+    detach:
+      description: Those of them that the guest has, each with C(vdi) (uuid), C(path) and C(device) (position).
+      type: list
+      elements: dict
+      sample: [{vdi: 0c1d2e3f-7d0c-4d55-8d4f-6a6b1a7c3f10, path: /dev/mirror/node1/web1-data, device: 4}]
     start_from:
       description: Nodes all of whose legs are current, or all nodes if all legs are blank.
       type: list
@@ -226,12 +232,13 @@ guard:
       sample: 6
 """
 
+import re
 from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Case, judge
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind, select
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, device_number, kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
@@ -241,7 +248,7 @@ TEXT = {"type": "str", "required": True}
 SPEC: dict[str, dict[str, Any]] = {
     "name": TEXT,
     "uuid": {"type": "str"},
-    "legs": {"type": "list", "elements": "dict", "required": True,
+    "legs": {"type": "list", "elements": "dict", "default": [],
              "options": {"disk": TEXT, "name": TEXT, "node": TEXT, "path": {"type": "path", "required": True}}},
     "nodes": {"type": "dict", "required": True},
     "hosts": {"type": "dict", "default": {}},
@@ -259,6 +266,8 @@ SPEC: dict[str, dict[str, Any]] = {
     "start_from": {"type": "str"},
     "force": {"type": "bool", "default": False},
 }
+# The location of a leg's VDI is its path on every node.
+PATH = re.compile(r"/dev/mirror/([^/]+)/([^/]+)")
 # Seconds to wait for another pool.
 PATIENCE = 15
 
@@ -268,7 +277,7 @@ def ask(session: Session, names: set[str]) -> dict[str, Any]:
     hosts = records(session, "host")
     vms = [vm for vm in select(session, "VM", names=names).values() if kind(vm) == GUEST]
     return {
-        "vms": [{"uuid": vm["uuid"], "name": vm["name_label"], "power_state": vm["power_state"],
+        "vms": [{"ref": vm["ref"], "uuid": vm["uuid"], "name": vm["name_label"], "power_state": vm["power_state"],
                  "host": hosts.get(vm["resident_on"], {}).get("name_label", ""),
                  "operations": sorted(set(vm["current_operations"].values()))} for vm in vms],
         "hosts": [{"name": host["name_label"], "address": host["address"]} for host in hosts.values()],
@@ -286,6 +295,26 @@ def ask_other(pool: dict[str, Any], names: set[str]) -> dict[str, Any] | None:
         return None
 
 
+def attached(session: Session, vm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The legs among the disks of a guest: vdi, path, device. Two calls."""
+    vbds = select(session, "VBD", VM=[vm["ref"]])
+    vdis = select(session, "VDI", refs={vbd["VDI"] for vbd in vbds.values()})
+    return sorted(({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)} for vbd in vbds.values()
+                   for vdi in [vdis.get(vbd["VDI"])] if vdi and PATH.fullmatch(vdi["location"])), key=lambda disk: disk["device"])
+
+
+def all_legs(name: str, known: list[dict[str, Any]], disks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The legs that nodes have, and those that only the pool knows."""
+    found = list(known)
+    for disk in disks:
+        match = PATH.fullmatch(disk["path"])
+        if match and disk["path"] not in [leg["path"] for leg in found]:
+            node, leg = match.groups()
+            called = [other["disk"] for other in known if other["name"] == leg]
+            found.append({"disk": called[0] if called else leg.removeprefix(f"{name}-"), "name": leg, "node": node, "path": disk["path"]})
+    return found
+
+
 def look(module: XapiModule) -> dict[str, Any]:
     params = module.params
     own = ask(module.xapi, {params["name"], params["uuid"] or params["name"]})
@@ -295,16 +324,20 @@ def look(module: XapiModule) -> dict[str, Any]:
     addresses = {host["name"]: host["address"] for host in own["hosts"]}
     dead = {name: params["hosts"].get(name, name) for name in {*params["fenced"], *params["assume_dead"]}}
     heard = {name: listens(module.xapi.url, addresses[host]) for name, host in dead.items() if host in addresses}
+    mine = [vm for vm in own["vms"] if vm["uuid"] == uuid]
+    disks = attached(module.xapi, mine[0]) if mine else []
     case = Case(
-        **{key: params[key] for key in ("name", "legs", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
+        **{key: params[key] for key in ("name", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
                                         "force")},
-        uuid=uuid, host=params["host"] or "", start_from=params["start_from"] or "", pools={**pools, params["pool"]: own},
+        uuid=uuid, legs=all_legs(params["name"], params["legs"], disks), host=params["host"] or "",
+        start_from=params["start_from"] or "", pools={**pools, params["pool"]: own},
         nodes={node: known if known.get("evidence") and not known.get("unreachable") else None
                for node, known in params["nodes"].items()},
         alive={name: where for name, where in heard.items() if where},
     )
     verdict = judge(case)
-    guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict)}
+    guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict),
+             "detach": [disk for disk in disks if disk["path"] in verdict.leave_out]}
     if verdict.reasons:
         module.fail_json(msg=f"{params['name']} must not be started. {' '.join(verdict.reasons)}", guard=guard)
     return {"guard": guard}

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Facts = Mapping[str, Any]
+# States of legs whose data cannot be looked at, and of those that the guest may see when it starts.
+LOST = ("unreachable", "unreadable")
+USABLE = ("current", "blank", "incomplete")
 
 
 @dataclass
@@ -215,7 +218,10 @@ def _disk(case: Case, disk: str, verdict: Verdict) -> None:
     _compare(halves)
     _choose(case, disk, halves, verdict)
     current = [leg for leg in legs if leg["state"] == "current"]
-    lost = [leg for leg in legs if leg["state"] in ("unreachable", "unreadable")]
+    lost = [leg for leg in legs if leg["state"] in LOST]
+    halves_wanted = max([leg["half"]["raid_devices"] for leg in legs if leg["half"]] or [0])
+    if len(legs) < halves_wanted:
+        lost.append({"path": f"another of its {halves_wanted} halves", "node": "its node", "why": "not known"})
     if not current:
         if not any(leg["state"] == "apart" for leg in legs) and (lost or not all(leg["state"] == "blank" for leg in legs)):
             verdict.reasons.append(f"Disk {disk} has no half to start from: "
@@ -311,7 +317,7 @@ def _weigh(case: Case, verdict: Verdict, reason: str) -> None:
 
 def _sum_up(case: Case, verdict: Verdict) -> None:
     verdict.leave_out = sorted(leg["path"] for leg in verdict.legs
-                               if leg["state"] in ("older", "apart", "unreachable", "unreadable"))
+                               if leg["state"] not in USABLE)
     states: dict[str, set[str]] = {}
     for leg in verdict.legs:
         states.setdefault(leg["node"], set()).add(leg["state"])

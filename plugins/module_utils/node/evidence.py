@@ -124,7 +124,7 @@ class Witness:
             return {"half": None, "unreadable": str(error)}
         return {"unreadable": "", "half": half and {
             "uuid": half.uuid, "name": half.name, "events": half.events, "role": half.role, "members": half.members,
-            "state": half.state, "incomplete": half.incomplete, "updated": self.moment(half.updated)}}
+            "raid_devices": half.raid_devices, "state": half.state, "incomplete": half.incomplete, "updated": self.moment(half.updated)}}
 
     @staticmethod
     def moment(text: str) -> Optional[int]:

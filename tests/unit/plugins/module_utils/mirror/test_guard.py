@@ -19,8 +19,8 @@ Edit = Callable[[dict[str, Any]], None]
 
 
 def half(role: int, events: int = 42, members: str = "AA", **more: Any) -> dict[str, Any]:
-    return {"uuid": ARRAY, "name": "data", "events": events, "role": role, "members": members, "state": "clean", "incomplete": False,
-            "updated": 1_795_000_000, **more}
+    return {"uuid": ARRAY, "name": "data", "events": events, "role": role, "members": members, "raid_devices": 2, "state": "clean",
+            "incomplete": False, "updated": 1_795_000_000, **more}
 
 
 def lease(generation: int = 5, state: str = "started", owner: str = "anna/c1/aa", age: int = 9000, synced: str = "b00t") -> dict[str, Any]:
@@ -235,6 +235,10 @@ FORCED: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str, list[str]]] = {
         (gone("node1"), leased("node2", synced="")), {"assume_dead": ["node1"]}, "was never seen complete", ["node1"]),
     "it was never leased": ((gone("node1"), NO_LEASE[1]), {"assume_dead": ["node1"]}, "was never seen complete", ["node1"]),
     "the other node has lost its volume": ((saw("node1", legs=[]), saw("node2", boot="new")), {}, "node1 has no such volume", ["node1"]),
+    "the other half is not known": (
+        (lambda made: made["legs"].pop(0), lambda made: made["nodes"].pop("node1"), saw("node2", boot="new"), gone(),
+         lambda made: made["pools"]["alpha"]["hosts"].pop(0), leg("node2", sessions=[])), {},
+        "another of its 2 halves, which may have", []),
     "the other volume cannot be read": ((leg("node1", half=None, unreadable="it is not active"), saw("node2", boot="new")), {},
                                         "it is not active", ["node1"]),
     "start from the older": (
@@ -251,7 +255,7 @@ def test_only_a_human_can_decide(edits: tuple[Edit, ...], options: dict[str, Any
     forced = decide(*edits, **options, force=True)
     assert forced.reasons == [] and forced.overridden == refused.reasons
     assert forced.leave_out == [f"/dev/mirror/{node}/web1-data" for node in left_out]
-    assert forced.start_from == [node for node in ("node1", "node2") if node not in left_out]
+    assert forced.start_from == [leg["node"] for leg in forced.legs if leg["node"] not in left_out]
 
 
 def test_a_half_that_has_missed_a_start() -> None:

@@ -31,6 +31,7 @@ EXAMINE = """\
      Array UUID : 3dbb1e41:03ff785b:340e7767:01e01dcd
            Name : any:data
      Raid Level : raid1
+   Raid Devices : 2
           State : active
     Update Time : Sat Nov 21 06:01:24 2026
          Events : 42
@@ -324,7 +325,8 @@ def test_everything_at_once(node: Machine, monkeypatch: pytest.MonkeyPatch) -> N
     assert seen["imports"] == [{"path": "/dev/mirror/node2/web1-data", "users": ["guest domain 7"]}]
     assert (data["name"], data["writes"], data["users"], data["exported"], data["unreadable"]) == ("web1-data", 3, [], False, "")
     assert data["half"] == {
-        "uuid": "3dbb1e41:03ff785b:340e7767:01e01dcd", "name": "data", "events": 42, "role": 1, "members": ".A", "state": "active",
+        "uuid": "3dbb1e41:03ff785b:340e7767:01e01dcd", "name": "data", "events": 42, "role": 1, "members": ".A", "raid_devices": 2,
+        "state": "active",
         "incomplete": False, "updated": data["half"]["updated"]}
     assert data["half"]["updated"] > 1_790_000_000
     assert log["half"] is None and log["unreadable"] == "it is not active"
