@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mirrored guests as module vm wants them, and which device each leg is inside of them. Plain functions on plain data."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any
+
+Record = dict[str, Any]
+
+FIRST = 4  # position of the first leg: system disks come before, and the config drive is at 3
+CONFIG_DRIVE = 3
+LAST = 25  # /dev/xvdz
+
+
+def guest_plans(
+    guests: Iterable[Mapping[str, Any]], legs: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]],
+    vdis: Mapping[str, str], defaults: Mapping[str, Any],
+) -> list[Record]:
+    """What each described guest is to be: {name, host, home, power, missing, vm, mirrors}.
+
+    `legs`: leg records, home first. `vms`: those of module vm_info. `vdis`: uuids of legs' VDIs by path. `home` is the node of
+    its first leg, "" if a leg is not known now; `power` is "" for a guest that is not there; `missing` lists paths of legs that
+    have no VDI yet; `vm` is an entry for module vm. Each of `mirrors` is {name, devices, far, filesystem, mount}. Raises ValueError.
+    """
+    known = list(legs)
+    there = {vm["name"]: vm for vm in vms}
+    return [_plan(guest, known, there.get(guest["name"]), vdis, defaults) for guest in guests]
+
+
+def _plan(
+    guest: Mapping[str, Any], legs: list[Mapping[str, Any]], vm: Mapping[str, Any] | None, vdis: Mapping[str, str],
+    defaults: Mapping[str, Any],
+) -> Record:
+    name = guest["name"]
+    options = {**defaults, **(guest.get("vm") or {})}
+    if options.get("auto_poweron"):
+        raise ValueError(f"Guest {name} is mirrored: it must not start by itself, as nobody would prove that it runs nowhere else.")
+    own = [[leg for leg in legs if leg["guest"] == name and leg["disk"] == disk["name"]] for disk in guest["disks"]]
+    paths = [leg["path"] for pair in own for leg in pair]
+    missing = [path for path in paths if path not in vdis]
+    positions = _positions(name, paths, vm, vdis, options)
+    disks = [{"device": positions[path], "vdi": vdis[path], "mode": "rw"} for path in paths if path in vdis]
+    mirrors = [
+        {
+            "name": disk["name"], "devices": [device(positions[leg["path"]]) for leg in pair],
+            "far": [device(positions[leg["path"]]) for leg in pair[1:]], "filesystem": disk.get("filesystem") or "",
+            "mount": disk.get("mount") or "",
+        }
+        for disk, pair in zip(guest["disks"], own, strict=True)
+    ]
+    return {
+        "name": name, "host": guest.get("host") or name, "home": own[0][0]["node"] if all(len(pair) == 2 for pair in own) else "",
+        "power": vm["power_state"] if vm else "", "missing": missing, "mirrors": mirrors, "user_data": guest.get("user_data") or {},
+        "vm": {**options, "name": name, "auto_poweron": False, "disks": [*(options.get("disks") or []), *disks]},
+    }
+
+
+def _positions(
+    name: str, paths: list[str], vm: Mapping[str, Any] | None, vdis: Mapping[str, str], options: Mapping[str, Any]
+) -> dict[str, int]:
+    """Where each leg is or will be: those that are attached stay, others get the next free position."""
+    at = {disk["vdi"]: disk["device"] for disk in vm["disks"] if disk["vdi"]} if vm else {}
+    found = {path: at[vdis[path]] for path in paths if vdis.get(path) in at}
+    taken = {*at.values(), CONFIG_DRIVE, *(disk["device"] for disk in options.get("disks") or () if disk.get("device") is not None)}
+    free = (number for number in count(FIRST) if number not in taken)
+    positions = {path: found[path] if path in found else next(free) for path in paths}
+    if positions and max(positions.values()) > LAST:
+        raise ValueError(f"Guest {name} has more disks than there are positions for.")
+    return positions
+
+
+def device(position: int) -> str:
+    """What the disk at a position is called in a Linux guest."""
+    return f"/dev/xvd{chr(ord('a') + position)}"

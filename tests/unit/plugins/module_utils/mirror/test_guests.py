@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where legs are attached, and what stays."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guests import guest_plans
+
+DATA = {"name": "data", "size": "1GiB", "filesystem": "ext4", "mount": "/srv"}
+LOG = {"name": "log", "size": "1GiB"}
+
+
+def legs(*disks: str, nodes: tuple[str, ...] = ("node1", "node2")) -> list[dict[str, Any]]:
+    return [
+        {"guest": "web1", "disk": disk, "name": f"web1-{disk}", "node": node, "path": f"/dev/mirror/{node}/web1-{disk}"}
+        for disk in disks for node in nodes
+    ]
+
+
+def uuids(found: list[dict[str, Any]]) -> dict[str, str]:
+    return {leg["path"]: f"uuid of {leg['name']}@{leg['node']}" for leg in found}
+
+
+def plan(guest: dict[str, Any], found: list[dict[str, Any]], vms: Any = (), known: Any = None) -> dict[str, Any]:
+    (one,) = guest_plans([guest], found, vms, uuids(found) if known is None else known, {"memory": "2GiB", "vcpus": 2})
+    return one
+
+
+def test_a_new_guest() -> None:
+    found = legs("data", "log")
+    guest = {"name": "web1", "disks": [DATA, LOG], "vm": {"vcpus": 4, "disks": [{"device": 0, "size": "8GiB"}]}}
+    one = plan(guest, found)
+    assert (one["home"], one["power"], one["missing"], one["host"]) == ("node1", "", [], "web1")
+    assert one["vm"] == {
+        "name": "web1", "memory": "2GiB", "vcpus": 4, "auto_poweron": False,
+        "disks": [
+            {"device": 0, "size": "8GiB"},
+            {"device": 4, "vdi": "uuid of web1-data@node1", "mode": "rw"}, {"device": 5, "vdi": "uuid of web1-data@node2", "mode": "rw"},
+            {"device": 6, "vdi": "uuid of web1-log@node1", "mode": "rw"}, {"device": 7, "vdi": "uuid of web1-log@node2", "mode": "rw"},
+        ],
+    }
+    assert one["mirrors"] == [
+        {"name": "data", "devices": ["/dev/xvde", "/dev/xvdf"], "far": ["/dev/xvdf"], "filesystem": "ext4", "mount": "/srv"},
+        {"name": "log", "devices": ["/dev/xvdg", "/dev/xvdh"], "far": ["/dev/xvdh"], "filesystem": "", "mount": ""},
+    ]
+
+
+def test_what_is_attached_stays_where_it_is() -> None:
+    found = legs("data", "log")
+    known = uuids(found)
+    vm = {"name": "web1", "power_state": "running", "disks": [
+        {"device": 4, "vdi": "other"}, {"device": 9, "vdi": known[found[2]["path"]]}, {"device": 6, "vdi": None},
+    ]}
+    one = plan({"name": "web1", "disks": [DATA, LOG]}, found, [vm])
+    assert one["power"] == "running"
+    assert [mirror["devices"] for mirror in one["mirrors"]] == [["/dev/xvdf", "/dev/xvdg"], ["/dev/xvdj", "/dev/xvdh"]]
+
+
+def test_legs_without_vdi_are_missing() -> None:
+    found = legs("data")
+    one = plan({"name": "web1", "disks": [DATA]}, found, known={found[0]["path"]: "uuid"})
+    assert one["missing"] == [found[1]["path"]]
+    assert one["vm"]["disks"] == [{"device": 4, "vdi": "uuid", "mode": "rw"}]
+
+
+def test_a_guest_with_one_known_leg_has_no_home() -> None:
+    assert plan({"name": "web1", "disks": [DATA]}, legs("data", nodes=("node1",)))["home"] == ""
+    assert plan({"name": "web1", "disks": [DATA, LOG]}, legs("data"))["home"] == ""
+
+
+def test_it_must_not_start_by_itself() -> None:
+    with pytest.raises(ValueError, match="must not start by itself"):
+        plan({"name": "web1", "disks": [DATA], "vm": {"auto_poweron": True}}, legs("data"))
+
+
+def test_too_many_disks() -> None:
+    disks = [{"name": f"d{number}"} for number in range(12)]
+    with pytest.raises(ValueError, match="more disks than there are positions"):
+        plan({"name": "web1", "disks": disks}, legs(*(disk["name"] for disk in disks)))
