@@ -55,8 +55,8 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
     wanted = list(legs_of_all)
     if own is not None:
         mine = {leg["name"]: leg for leg in own}
-        wanted = [mine.pop(leg["name"], None) if leg["node"] == node else leg for leg in wanted]
-        wanted = [leg for leg in wanted if leg] + list(mine.values())
+        wanted = [mine.pop(leg["name"]) if leg["node"] == node else leg
+                  for leg in wanted if leg["node"] != node or leg["name"] in mine] + list(mine.values())
     found: dict[str, list[Any]] = {"make": [], "grow": [], "exports": [], "troubles": []}
     needed: dict[tuple[str, str], int] = {}
     for leg in wanted:

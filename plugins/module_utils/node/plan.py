@@ -106,11 +106,12 @@ class NodeModule(AnsibleModule):
                 result[items].append(told)
                 try:
                     planned = self._do(plan(options), lambda _planned, options=options: look(options))
-                except (NodeError, OSError, ApplyError) as error:
-                    if not isinstance(getattr(error, "cause", error), (NodeError, OSError)):
+                except ApplyError as error:
+                    if not isinstance(error.cause, (NodeError, OSError)):
                         raise
+                    told.update({"leftovers": error.leftovers} if error.leftovers else {}, failed=True, msg=str(error))
+                except (NodeError, OSError) as error:
                     told.update(failed=True, msg=str(error))
-                    told.update({"leftovers": error.leftovers} if getattr(error, "leftovers", None) else {})
                 else:
                     told.update(changed=bool(planned.steps), **{key: planned.after})
                     result["changed"] = result["changed"] or told["changed"]
