@@ -10,8 +10,8 @@ version_added: 1.0.0
 description:
   - With O(halves), writes an image (a generation made with method V(blocks)) onto all halves of a mirror, while its guest is
     stopped. They are the same then, and nothing has to be resynchronised. What is written is read again and compared.
-  - While that goes on, the halves have no superblocks, so that nobody can start what is half restored. If it is killed, run it
-    again, on the same node; the superblocks wait on the backup volume.
+  - While that goes on, the superblocks of the halves are disabled, so that nobody can start what is half restored. If it is
+    killed, run it again, with the same generation or another.
   - With O(archive), packs a file or folder of any generation into a tar archive on the node, for the guest to unpack.
   - In both cases the generation is first compared with its digests.
 author:

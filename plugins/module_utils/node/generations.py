@@ -46,7 +46,7 @@ def flush(path: str) -> None:
 
 def next_name(existing: List[str], now: float) -> str:
     """The name of a generation made at `now` (seconds since 1970). It sorts after all others even if the clock went back."""
-    moment = datetime.datetime.utcfromtimestamp(int(now))
+    moment = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc)
     if existing and moment.strftime(FORMAT) <= max(existing):
         moment = datetime.datetime.strptime(max(existing), FORMAT) + datetime.timedelta(seconds=1)
     return moment.strftime(FORMAT)

@@ -4,33 +4,31 @@
 """What module leg_restore plans: a backup goes back onto both halves of a mirror, or some of its files into an archive.
 Python 3.6 syntax.
 
-Both halves are written, so that they are the same without a resync. While that goes on, neither has a superblock: what is half
-restored cannot be started. In its place is a word about that, so that nobody takes the halves for blank ones. The superblocks
-wait on the backup volume, in <volume>/<leg>/.restore, and come back last.
+Both halves are written, so that they are the same without a resync. While that goes on, their superblocks have another magic
+number, which only this module knows: what is half restored cannot be started, and is not blank either. The numbers are put back
+last. A restore that was killed finds them so, and goes on.
 """
 
 import contextlib
 import hashlib
 import mmap
 import os
-import shutil
+import struct
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import LOCKS, MOUNTS
-from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import write_file
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
     CHUNK,
     FILES,
     IMAGE,
     Store,
     digest,
-    flush,
     sums,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
-from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, read
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     Mounts,
     end_orderly,
@@ -39,9 +37,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     supervised,
 )
 
-SUPERBLOCK = 4096  # bytes, with the roles of all members
+# struct mdp_superblock_1 (linux/raid/md_p.h) in little endian: magic, major_version; set_uuid, level, size, raid_disks.
+MAGIC, MARK = b"\xfc\x4e\x2b\xa9", b"nbRs"
+SUPERBLOCK = 4096  # bytes
 SECTOR = 512
-MARK = b"nobloat.xen: a restore of this disk is not done. Run it again.\n".ljust(SUPERBLOCK, b"\0")
 
 
 class Direct:
@@ -74,6 +73,24 @@ class Direct:
                 raise NodeError(f"The device ends before {offset + len(block)}.")
 
 
+def place(size: int) -> int:
+    """Where the superblock of metadata 1.0 lies on a device of some bytes (super_1_load in the kernel's md.c)."""
+    return ((size // SECTOR - 16) & ~7) * SECTOR
+
+
+def marked(raw: bytes, size: int) -> Optional[Half]:
+    """What is known of a half that is being restored: its superblock with our magic number. `size` is that of the device."""
+    if raw[:4] != MARK or struct.unpack_from("<I", raw, 4) != (1,):
+        return None
+    uuid = ":".join(f"{word:08x}" for word in struct.unpack_from(">4I", raw, 16))
+    level, = struct.unpack_from("<i", raw, 72)
+    sectors, = struct.unpack_from("<Q", raw, 80)
+    devices, = struct.unpack_from("<I", raw, 92)
+    # As mdadm would say it.
+    return Half(f"Version : 1.0\nArray UUID : {uuid}\nRaid Level : raid{level}\nRaid Devices : {devices}\n"
+                f"Array Size : {sectors // 2} KiB\nSuper Offset : {place(size) // SECTOR} sectors\n")
+
+
 def inside(path: str) -> str:
     """A path of the guest, relative to the top of its disk. Raises NodeError if it leads out of it."""
     relative = os.path.normpath(path.strip("/") or ".")
@@ -91,7 +108,6 @@ class Restore:
         self.blocks = self.arrays.blocks
         self.name = params["name"] or f"{params['guest']}-{params['disk']}"
         self.store = Store(params["volume"], self.name, params["node"])
-        self.saved = os.path.join(self.store.folder, ".restore")
         self.lock = None  # type: Any
 
     def plan(self, check_mode: bool) -> Plan:
@@ -130,26 +146,25 @@ class Restore:
                             "that is what you want.")
         plan.step("compare the backup with its digests", self._check_image)
         plan.step("have signals of our own", end_orderly)
-        plan.step(f"keep the superblocks in {self.saved}", partial(self._save, halves))
         for path, half in halves.items():
-            plan.step(f"take the superblock from {path}", partial(self._blank, path, half))
+            plan.step(f"take {path} out of its mirror", partial(self._brand, path, half, MARK))
         for path, numbers in different.items():
             plan.step(f"write {len(numbers)} parts of {path}", partial(self._write, path, numbers))
         for path in halves:
             plan.step(f"read {path} again", partial(self._verify, path))
         for path, half in halves.items():
-            plan.step(f"put the superblock back on {path}", partial(self._unblank, path, half))
-        plan.step(f"remove {self.saved}", partial(shutil.rmtree, self.saved))
-
-    def _file(self, path: str) -> str:
-        return os.path.join(self.saved, path.strip("/").replace("/", ":"))
+            plan.step(f"put {path} back into its mirror", partial(self._brand, path, half, MAGIC))
 
     def _half(self, path: str) -> Optional[Half]:
-        """The superblock of a half, or the one that a restore that was killed has kept of it."""
+        """The superblock of a half, also while it is being restored."""
         if not self.blocks.name(path):
             raise NodeError(f"{path} is not there. Both halves are written, so both nodes have to run (node_return).")
         live = self.arrays.half(path)
-        return live or (Half(read(f"{self._file(path)}.txt")) if os.path.exists(f"{self._file(path)}.txt") else None)
+        if live:
+            return live
+        size = self.blocks.size(path)
+        with Direct(path) as device:
+            return marked(device.read(place(size), SUPERBLOCK), size)
 
     def _check_halves(self, halves: Dict[str, Optional[Half]]) -> Dict[str, Half]:
         if len(halves) < 2:
@@ -189,27 +204,16 @@ class Restore:
                 if hashlib.sha256(stream.read(size)).hexdigest() != total:
                     raise NodeError(f"The backup {self.image} is damaged at {offset}. Take another generation. Nothing was written.")
 
-    def _save(self, halves: Dict[str, Half]) -> None:
-        """Keep the superblocks that are still there; those that are not were kept by the restore before this one."""
-        os.makedirs(self.saved, mode=0o700, exist_ok=True)
-        for path in halves:
-            live = self.arrays.half(path)
-            if live:
-                with Direct(path) as device:
-                    raw = device.read(live.place, SUPERBLOCK)
-                # The text is last, and says that the other is complete.
-                with open(f"{self._file(path)}.raw", "wb") as stream:
-                    stream.write(raw)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                write_file(f"{self._file(path)}.txt", self.arrays.run("mdadm", "--examine", path).out, 0o600)
-        flush(self.store.volume)
-
-    def _blank(self, path: str, half: Half) -> None:
+    def _brand(self, path: str, half: Half, magic: bytes) -> None:
+        """Give a superblock its magic number, or ours. Only one sector changes, so it is there or not, whatever happens."""
         with Direct(path) as device:
-            device.write(half.place, MARK)
-        if self.arrays.half(path):
-            raise NodeError(f"{path} still carries its superblock.")
+            raw = device.read(half.place, SUPERBLOCK)
+            if raw[:4] not in (MAGIC, MARK):
+                raise NodeError(f"There is no superblock at {half.place} on {path}.")
+            device.write(half.place, magic + raw[4:])
+        now = self.arrays.half(path)
+        if (magic == MAGIC) != bool(now) or (now and now.uuid != half.uuid):
+            raise NodeError(f"The superblock of {path} is not what was written. Look at its disks.")
 
     def _write(self, path: str, parts: List[Tuple[int, int, str]]) -> None:
         with open(self.image, "rb") as stream, Direct(path) as device:
@@ -222,13 +226,6 @@ class Restore:
         if wrong:
             raise NodeError(f"{path} does not have what was written to it, at {wrong[0][0]} and in {len(wrong)} parts altogether. Look at "
                             "its disks.")
-
-    def _unblank(self, path: str, half: Half) -> None:
-        with open(f"{self._file(path)}.raw", "rb") as stream, Direct(path) as device:
-            device.write(half.place, stream.read())
-        now = self.arrays.half(path)
-        if not now or now.uuid != half.uuid:
-            raise NodeError(f"{path} has no superblock although it was written. Look at its disks.")
 
     # ---- files
 
