@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60  # of a leg; an IQN has 223 at most, an LV 127
-_RESERVED = ("backup", "snapshot", "pvmove")  # what backups are called, and what LVM keeps for itself
+_RESERVED = ("backup", "moved", "snapshot", "pvmove")  # what backups and old legs are called, and what LVM keeps for itself
 _UNKNOWN = 1 << 60  # bytes of a volume group that is not there yet
 _GROW = "playbook nobloat.xen.guest_grow"
 _MOVE = "playbook nobloat.xen.guest_move"

@@ -22,8 +22,8 @@ RULES_TEXT = """\
 SUBSYSTEM!="block", GOTO="nobloat_mirror_end"
 ACTION=="remove", GOTO="nobloat_mirror_end"
 ENV{{DEVTYPE}}!="disk", GOTO="nobloat_mirror_end"
-# Those of this node: its logical volumes. What begins with backup is no leg, and a layer below a volume none either.
-ENV{{DM_VG_NAME}}=="{vg}", ENV{{DM_LV_NAME}}=="?*", ENV{{DM_LV_NAME}}!="backup*", ENV{{DM_LV_LAYER}}!="?*", \
+# Those of this node: its logical volumes. What begins with backup or moved- is no leg, and a layer below a volume none either.
+ENV{{DM_VG_NAME}}=="{vg}", ENV{{DM_LV_NAME}}=="?*", ENV{{DM_LV_NAME}}!="backup*|moved-*", ENV{{DM_LV_LAYER}}!="?*", \
 SYMLINK+="mirror/{node}/$env{{DM_LV_NAME}}"
 # Those of other nodes: disks of iSCSI sessions, or what multipath makes of them.
 ENV{{DM_UUID}}=="mpath-*", PROGRAM="/{script} $devpath", SYMLINK+="%c", OPTIONS+="link_priority=60"
