@@ -18,6 +18,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import (
     interfaces,
     read_picture,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import step_network
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
     choose_hosts,
@@ -117,7 +118,7 @@ def _plan(
     ref = network["ref"] if network else UNMADE
     made = {"ref": ref}
     if not network and plan.create:
-        _step_network(module, changes, made)
+        step_network(module, changes, made)
     for bond in plan.destroy:
         _step_destroy(module, changes, picture, bond, made)
         bonds.draw_destroy(drawn, drawn.bonds[bond["ref"]])
@@ -142,21 +143,7 @@ def _plan(
         target["mode"] = new_mode or bond["mode"]
         target["properties"] = {**bonds.all_properties(target["mode"], bond["properties"]), **differing}
     if changes.steps:
-        if not network:
-            changes.after["name"] = params["name"]
         changes.after.update(hosts=bonds.bond_views(drawn, ref), interfaces=interfaces(drawn))
-
-
-def _step_network(module: XapiModule, changes: ChangeSet, made: dict[str, str]) -> None:
-    call, name = module.xapi.call, module.params["name"]
-
-    def create() -> dict[str, Any]:
-        made["ref"] = call("network.create", {"name_label": name, "MTU": 1500, "bridge": "", "other_config": {}})
-        return {"uuid": call("network.get_uuid", made["ref"])}
-
-    changes.step(
-        f"create network {name}", create, undo=lambda: call("network.destroy", made["ref"]), leaves=f"network {name}"
-    )
 
 
 def _step_create(

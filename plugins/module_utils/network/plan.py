@@ -151,7 +151,7 @@ def _plan_vlans(
             f"To make it VLAN {tag} over {device}, that has to be destroyed first: allow it with allow_recreate."
         )
     if gone:
-        _refuse_running_guests(module.xapi, changes.title, str(ref), hosts, set(_hosts_of(gone)))
+        refuse_running_guests(module.xapi, changes.title, str(ref), hosts, set(_hosts_of(gone)))
     for pif in gone:
         _step_destroy(module, changes, str(ref), pif, hosts)
     for pif in vlans.create:
@@ -218,7 +218,7 @@ def _remove(
             f"Network {name} belongs to {describe(fixed[0])} of {', '.join(host_names(hosts, _hosts_of(fixed)))} "
             "and lives as long as that does. Only internal networks and VLANs can be removed."
         )
-    _refuse_running_guests(module.xapi, changes.title, ref, hosts, None)
+    refuse_running_guests(module.xapi, changes.title, ref, hosts, None)
     if record["VIFs"] and not module.params["allow_disconnect"]:
         guests = _guests(module.xapi, records.records(module.xapi, "VIF", f'field "network"="{ref}"').values())
         raise ValueError(
@@ -230,7 +230,7 @@ def _remove(
     changes.delete(lambda: module.xapi.call("network.destroy", ref))
 
 
-def _refuse_running_guests(
+def refuse_running_guests(
     xapi: Session, title: str, ref: str, hosts: Mapping[str, Record], where: set[str] | None
 ) -> None:
     """XAPI would answer VIF_IN_USE or NETWORK_CONTAINS_VIF: when the first VLANs are gone, and in references only."""
