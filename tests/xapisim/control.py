@@ -105,6 +105,17 @@ def _sr_unplugged(pool: Pool, args: dict[str, Any]) -> None:
             pbd.currently_attached = False
 
 
+def _sr_paths(pool: Pool, args: dict[str, Any]) -> None:
+    """So many paths to the SR's LUN are left, on one host or on all."""
+    from .behaviour.pbd import lose_paths
+
+    sr = _find(pool, "SR", args["sr"])
+    host = _find(pool, "host", args["host"]).ref if args.get("host") else None
+    for pbd in pool.db.rows("PBD", SR=sr.ref):
+        if host in (None, pbd.host):
+            lose_paths(pbd, int(args["up"]))
+
+
 def _guest_ip(pool: Pool, args: dict[str, Any]) -> None:
     """The guest agent reports an address of the first NIC (or of `device`)."""
     vm = _find(pool, "VM", args["vm"])
@@ -163,6 +174,7 @@ ACTIONS: dict[str, Callable[[Pool, dict[str, Any]], dict[str, Any] | None]] = {
     "sr_full": _sr_full,
     "sr_lost": _sr_lost,
     "sr_unplugged": _sr_unplugged,
+    "sr_paths": _sr_paths,
     "guest_ip": _guest_ip,
     "cut": _cut,
     "reset_calls": _reset_calls,

@@ -73,6 +73,7 @@ def attach_pbd(ctx: Context, pbd: Row) -> None:
         raise backend.fault("SRUnavailable", "the path to the storage is lost")
     backend.check(ctx.pool, known.type, _clear(db, pbd.device_config))
     pbd.currently_attached = True
+    _note_paths(pbd, host, known.type)
     if host == ctx.pool.master or not others:
         try:
             scan_sr(ctx, sr)
@@ -81,6 +82,32 @@ def attach_pbd(ctx: Context, pbd: Row) -> None:
     else:
         space.measure(ctx.pool, sr)
     _refresh(db, sr)
+
+
+_MULTIPATH = ("lvmoiscsi", "lvmohba", "iscsi", "hba")
+_PATHS = 2  # to a LUN on Fibre Channel
+
+
+def _note_paths(pbd: Row, host: Row, sr_type: str) -> None:
+    """What the storage manager notes of the paths, when the host uses multipath (mpathcount.py)."""
+    kept = {k: v for k, v in pbd.other_config.items() if k not in ("multipathed", "iscsi_sessions") and k[:6] != "mpath-"}
+    if sr_type in _MULTIPATH:
+        targets = pbd.device_config.get("target", "").split(",")
+        paths = _PATHS if targets == [""] else len(targets)
+        if targets != [""]:
+            kept["iscsi_sessions"] = str(paths if host.multipathing else 1)
+        if host.multipathing:
+            kept |= {"multipathed": "true", f"mpath-{pbd.device_config.get('SCSIid', '')}": f"[{paths}, {paths}]"}
+    pbd.other_config = kept
+
+
+def lose_paths(pbd: Row, up: int) -> None:
+    """So many paths are left of those that there are."""
+    config = pbd.other_config
+    for key, value in config.items():
+        if key.startswith("mpath-"):
+            config[key] = f"[{up}, {value.strip('[]').split(', ')[1]}]"
+    pbd.other_config = config
 
 
 def _clear(db: Database, device_config: Strings) -> Strings:
