@@ -326,8 +326,8 @@ def ifupdown(params: Dict[str, Any], interfaces: List[Tuple[str, str]]) -> Dict[
                           f"    pre-up ip link set {nic} master {base}", f"    pre-up ip link set {nic} up"]
         lines += [f"    pre-up ip link set {base} mtu {mtu}", f"    pre-up ip link set {base} up"]
         if params["vlan"]:
-            lines += [f"    pre-up ip link show {name} >/dev/null 2>&1 || "
-                      f"ip link add link {base} name {name} type vlan id {params['vlan']}",
+            make = f"ip link add link {base} name {name} type vlan id {params['vlan']}"
+            lines += [f"    pre-up ip link show {name} >/dev/null 2>&1 || {make}",
                       f"    pre-up ip link set {name} mtu {mtu}", f"    post-down ip link delete {name}"]
         if params["mode"]:
             lines.append(f"    post-down ip link delete {base}")
