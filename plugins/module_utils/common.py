@@ -18,11 +18,11 @@ COMMON_SPEC: dict[str, dict[str, Any]] = {
     "purge": {"type": "bool", "default": False},
 }
 
-# Keys of other_config that XAPI keeps for itself, and the note of module host_maintenance: never purged.
+# Keys of other_config that XAPI keeps for itself, and the notes of modules host_maintenance and host_update: never purged.
 XAPI_KEYS = frozenset({
     "mac_seed", "base_template_name", "default_template", "import_task", "install_repository", "memory-ratio-hvm",
     "agent_start_time", "boot_time", "iscsi_iqn", "multipathing", "dirty",
-    "nobloat.xen.maintenance",
+    "nobloat.xen.maintenance", "nobloat.xen.updated",
 })
 
 

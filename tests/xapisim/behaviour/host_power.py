@@ -12,6 +12,7 @@ from ..errors import XapiError
 from ..registry import message, refresh
 from .host import assert_allowed
 from .pbd import attach_pbd
+from .updates import booted
 
 if TYPE_CHECKING:
     from ..db import Database, Row
@@ -41,6 +42,8 @@ def disable(ctx: Context, host: Row, auto_enable: bool) -> None:
 @message("host.enable")
 def enable(ctx: Context, host: Row) -> None:
     ctx.forward(host)
+    if host.pending_guidances:
+        raise XapiError("HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY", host)
     if not host.enabled:
         _stays_disabled(ctx.pool).discard(host.uuid)
         host.enabled = True
@@ -115,6 +118,7 @@ def boot_later(pool: Pool, host: Row) -> None:
                 attach_pbd(ctx, pbd)
             except XapiError as error:
                 pool.log(f"PBD {pbd.uuid} stays unplugged: {error}")
+        booted(host)
         host.enabled = host.uuid not in _stays_disabled(pool)
         host.other_config = {**host.other_config, "boot_time": f"{int(pool.clock.now())}."}
         refresh(host)
