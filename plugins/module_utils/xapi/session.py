@@ -41,6 +41,8 @@ else:
     XENAPI_IMPORT_ERROR = None
 
 LOGIN = "session.login_with_password"
+LOCAL_LOGIN = "session.slave_local_login_with_password"
+LOGINS = (LOGIN, LOCAL_LOGIN)
 ORIGINATOR = "nobloat.xen"  # XAPI counts and limits sessions by originator
 _MAX_HOPS = 2
 _INT32 = 2**31
@@ -183,6 +185,11 @@ class Session:
             self._relogin(None)
         return self
 
+    def login_locally(self) -> Session:
+        """Log in to this host alone, as root, for emergency calls that need no coordinator; returns itself."""
+        self._login.reference = self._attempt(self._send_xmlrpc, LOCAL_LOGIN, (self._login.username, self._login.password))
+        return self
+
     def logout(self) -> None:
         """End the session in XAPI and close the connection. Never fails: a lost session ends by itself."""
         if self._login.reference:
@@ -230,16 +237,16 @@ class Session:
     # one attempt, and what follows from its outcome
 
     def _attempt(self, send: Callable[[str, tuple[Any, ...]], Any], method: str, args: tuple[Any, ...]) -> Any:
-        reads = method.rpartition(".")[2].startswith("get_") or method in ("event.from", LOGIN)
+        reads = method.rpartition(".")[2].startswith("get_") or method in ("event.from", *LOGINS)
         arguments = tuple(encode(arg) for arg in args)
         deadline = time.monotonic() + self.retry_for
         hops, renewed, delay = 0, False, 0.2
         while True:
-            if method != LOGIN and not self._login.reference:
+            if method not in LOGINS and not self._login.reference:
                 self.login()
             used = self._login.reference
             try:
-                result = send(method, arguments if method == LOGIN else (used, *arguments))
+                result = send(method, arguments if method in LOGINS else (used, *arguments))
                 self._login.reached = True
                 return result
             except XapiUnreachable as error:
@@ -254,7 +261,7 @@ class Session:
                     self._login.server_name = ""
                     self._move(error.params[0])
                     continue
-                if error.code == "SESSION_INVALID" and method != LOGIN and not renewed and self._login.password:
+                if error.code == "SESSION_INVALID" and method not in LOGINS and not renewed and self._login.password:
                     renewed = True
                     self._relogin(used)
                     continue
