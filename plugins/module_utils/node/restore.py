@@ -15,7 +15,7 @@ import mmap
 import os
 import struct
 from functools import partial
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import LOCKS, MOUNTS
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
@@ -146,14 +146,19 @@ class Restore:
                             "that is what you want.")
         plan.step("compare the backup with its digests", self._check_image)
         plan.step("have signals of our own", end_orderly)
-        for path, half in halves.items():
-            plan.step(f"take {path} out of its mirror", partial(self._brand, path, half, MARK))
-        for path, numbers in different.items():
-            plan.step(f"write {len(numbers)} parts of {path}", partial(self._write, path, numbers))
-        for path in halves:
-            plan.step(f"read {path} again", partial(self._verify, path))
-        for path, half in halves.items():
-            plan.step(f"put {path} back into its mirror", partial(self._brand, path, half, MAGIC))
+        steps = [(f"take {path} out of its mirror", partial(self._brand, path, half, MARK)) for path, half in halves.items()]
+        steps += [(f"write {len(parts)} parts of {path}", partial(self._write, path, parts)) for path, parts in different.items()]
+        steps += [(f"read {path} again", partial(self._verify, path)) for path in halves]
+        steps += [(f"put {path} back into its mirror", partial(self._brand, path, half, MAGIC)) for path, half in halves.items()]
+        for text, work in steps:
+            plan.step(text, partial(self._to_the_end, work))
+
+    def _to_the_end(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (NodeError, OSError) as error:
+            raise NodeError(f"{error} The disk is half restored, and cannot be started before a restore of it is complete. Run it "
+                            "again.") from error
 
     def _half(self, path: str) -> Optional[Half]:
         """The superblock of a half, also while it is being restored."""
