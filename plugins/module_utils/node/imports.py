@@ -102,7 +102,8 @@ class Imports:
         secrets = chap(params, {key: old[name] for key, name in SECRETS.items() if old.get(name)})
         settings = self._settings(params, old, secrets)
         missing = self._missing(portals, initiator, state)
-        for text in missing:
+        broken = [] if missing else self._broken(state)
+        for text in missing + broken:
             trouble = self.reach(text, CONNECT_TIMEOUT)
             if trouble and not check_mode:
                 raise NodeError(f"The portal {text} cannot be reached: {trouble}. See that the node exports there, and that both "
@@ -117,6 +118,8 @@ class Imports:
                       partial(self.initiator.logout_from, target, text, initiator))
         if missing:
             plan.step("wait for the disk", partial(self.initiator.wait_for_disks, target, len(portals), params["wait_timeout"]))
+        if broken:  # the daemon logs in again by itself
+            plan.step("wait until the disk is back", partial(self.initiator.wait_for_disks, target, 1, params["wait_timeout"]))
         self._plan_live(plan, target, portals, initiator, settings, state)
         if params["multipath"]:
             self._plan_multipath(plan, target, len(portals), state, int(settings[TIMEOUTS["replacement_timeout"][0]]))
@@ -162,6 +165,12 @@ class Imports:
                                 f"(state: absent), or leave initiator as it is.")
         there = {session["portal"] for session in state["sessions"]}
         return [text for text in portals if text not in there]
+
+    @staticmethod
+    def _broken(state: Dict[str, Any]) -> List[str]:
+        """The portals of sessions, if none of them works."""
+        working = any(session["state"] == "LOGGED_IN" for session in state["sessions"])
+        return [] if working else [session["portal"] for session in state["sessions"]]
 
     def _plan_records(self, plan: Plan, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
                       state: Dict[str, Any], purge: bool) -> None:

@@ -245,6 +245,26 @@ def test_time_outs_of_an_open_session(imports: Imports, iscsi: Iscsi) -> None:
     assert not imports.plan(options()).steps
 
 
+def test_a_session_that_is_broken_is_waited_for(imports: Imports, iscsi: Iscsi) -> None:
+    """The daemon logs in again by itself; whoever comes next shall find a disk that works."""
+    make(imports, options(portals=["10.66.2.1"]))
+    session = iscsi.root / "sys/class/iscsi_session/session1"
+    disk = session / "device/target1:0:0/1:0:0:0/state"
+    session.joinpath("state").write_text("FAILED\n")
+    disk.write_text("transport-offline\n")
+    plan = imports.plan(options(wait_timeout=0))
+    assert [step.text for step in plan.steps] == ["wait until the disk is back"]
+    with pytest.raises(ApplyError, match="no disk that works for 0 seconds"):
+        plan.apply()
+    disk.write_text("running\n")
+    plan.apply()
+    imports.reach = lambda portal, seconds: "there is no answer"
+    with pytest.raises(NodeError, match="cannot be reached: there is no answer"):
+        imports.plan(options())
+    session.joinpath("state").write_text("LOGGED_IN\n")
+    assert not imports.plan(options()).steps
+
+
 def test_what_needs_a_new_login_waits_while_the_disk_is_used(imports: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
     make(imports, options(portals=["10.66.2.1"]))
     monkeypatch.setattr(imports.initiator.blocks, "users", lambda path, opened=None: ["device md0"])
