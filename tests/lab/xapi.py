@@ -154,11 +154,12 @@ class Bridge:
         self.give(ref, guest, node)
         try:
             self.lab.start([guest], on=node)
+            there = blkback.attached(box)
         except LabError:
-            if box.status.host:
-                raise
-            return  # its power was cut meanwhile
-        for device in self.legs[guest].keys() - blkback.attached(box):
+            if self.off(guest):
+                return
+            raise
+        for device in self.legs[guest].keys() - there:
             self.incident(f"{guest}: {device}: no login to {self.legs[guest].pop(device).path}")
         self.xapi.apart("VM.remove_from_xenstore_data", ref, WAITS)
         self.xapi.apart("VM.add_to_xenstore_data", ref, WAITS, "true")
@@ -188,15 +189,24 @@ class Bridge:
         if not box.running() or self.xapi.apart("VM.get_power_state", ref) != "Running":
             return
         wanted = blkback.disks(self.xapi, ref)[0]
-        for device in has.keys() - wanted.keys():
-            del has[device]
-            blkback.unplug(box, device)
-        for device, leg in sorted(wanted.items()):
-            if device not in has:
-                blkback.plug(box, blkback.login(self.lab, leg, box.status.host))
-            elif leg.size != has[device].size:
-                blkback.grow(box, device)
-            has[device] = leg
+        try:
+            for device in has.keys() - wanted.keys():
+                del has[device]
+                blkback.unplug(box, device)
+            for device, leg in sorted(wanted.items()):
+                if device not in has:
+                    blkback.plug(box, blkback.login(self.lab, leg, box.status.host))
+                elif leg.size != has[device].size:
+                    blkback.grow(box, device)
+                has[device] = leg
+        except LabError:
+            if not self.off(guest):
+                raise
+
+    def off(self, guest: str) -> bool:
+        """Whether its power has been cut meanwhile, which explains what went wrong. Who cuts it holds the lock until that is known."""
+        with self.lab.locked():
+            return not self.lab.box(guest).status.host
 
     def stop(self, ref: str, guest: str) -> None:
         """It is asked to shut down; when it is off, the call may go on."""

@@ -26,13 +26,13 @@ def _possible() -> None:
 
 @pytest.fixture(scope="session")
 def _shared() -> Iterator[Lab]:
-    with booted("test", nodes=2, guests=1) as made:
+    with booted("test", nodes=2, guests=1, xapi={"pools": [{"name": "other"}]}) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab that the module's LAB describes, for this module alone; without one: two nodes and a guest with XAPI, shared."""
+    """The lab that the module's LAB describes, for this module alone; without one: two nodes, a guest, two pools, shared."""
     wanted = getattr(request.module, "LAB", None)
     if wanted is None:
         yield request.getfixturevalue("_shared")

@@ -113,7 +113,7 @@ def survives(lab: Lab, mode: str, ends: list[str]) -> None:
     connected(lab)
 
 
-@pytest.mark.parametrize("mode", ["active-backup", "balance-tlb", "balance-alb"])
+@pytest.mark.parametrize("mode", ["balance-tlb", "balance-alb"])
 def test_modes_for_a_switch(lab: Lab, mode: str) -> None:
     survives(lab, mode, ["node1"])
 

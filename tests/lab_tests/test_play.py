@@ -8,7 +8,6 @@ from __future__ import annotations
 from lab.lab import Lab
 from lab_tests.helpers import play
 
-LAB = {"nodes": 1, "xapi": {"pool": "alpha", "pools": [{"name": "bravo"}]}}
 PLAYBOOK = """
 - hosts: nodes
   gather_facts: false
@@ -29,6 +28,6 @@ def test_a_playbook(lab: Lab) -> None:
     assert would.recap["node1"]["changed"] == 1
     assert node.run("cat /root/note", check=False).stdout == ""
     done = play(lab, PLAYBOOK, extra_vars={"words": "of a play"}).ok()
-    assert done.changed == 1 and set(done.recap) == {"node1", "alpha", "bravo"}
+    assert done.changed == 2 and set(done.recap) == {"node1", "node2", "lab", "other"}
     assert node.run("cat /root/note").stdout == "of a play"
     assert play(lab, "- hosts: nodes\n  gather_facts: false\n  tasks: [ansible.builtin.fail: ]\n").rc

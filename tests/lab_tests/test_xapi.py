@@ -67,14 +67,6 @@ def test_a_clean_shutdown_is_one(lab: Lab, xapi: Xapi, vm: str) -> None:
     assert initiator(lab) == "InitiatorName=iqn.2026-11.test.nobloat:node1"
 
 
-def test_a_reboot(lab: Lab, xapi: Xapi, vm: str) -> None:
-    boot = lab.box("guest1").run("cat /proc/sys/kernel/random/boot_id").stdout
-    xapi("VM.hard_reboot", vm)
-    until(
-        lambda: lab.box("guest1").run("cat /proc/sys/kernel/random/boot_id").stdout != boot, 60, "it has booted again"
-    )
-
-
 def test_a_guest_dies_with_its_node_and_starts_on_the_other(lab: Lab, xapi: Xapi, vm: str) -> None:
     xapi("VM.hard_shutdown", vm)
     until(lambda: not lab.box("guest1").running(), 10, "no power")
