@@ -155,7 +155,7 @@ class Exports:
             key: value for key, value in live.items() if key in ("device", "serial") and value})
         if not live.get("initiators"):  # the kernel keeps secrets with initiators
             old = dict(old, chap=known.get("chap", {}))
-        want = self._wanted(params, old)
+        want = self._wanted(params, old, check_mode)
         plan = Plan(f"export {name}", self.view(live))
         self._check(want, live, plan, check_mode)
         steps = []
@@ -177,7 +177,7 @@ class Exports:
                 plan.after.update(loopback_device=live["loopback_device"] or None, loopback_size=plan.after["size"])
         return plan
 
-    def _wanted(self, params: Dict[str, Any], old: Dict[str, Any]) -> Dict[str, Any]:
+    def _wanted(self, params: Dict[str, Any], old: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         """The description of the export that is wanted; `old` gives what the options leave alone."""
         for key in ("iqn", "device", "portals"):
             if not (params[key] or old.get(key)):
@@ -186,11 +186,12 @@ class Exports:
         name = iqn(params["iqn"] or old["iqn"])
         moved = bool(old.get("device")) and not self._same(device, old["device"])
         serial = params["serial"] or ("" if moved else old.get("serial", "")) or self.blocks.serial(device)
-        if not serial:
+        coming = check_mode and not serial and not self.blocks.name(device)  # an earlier task would have made it
+        if not serial and not coming:
             raise NodeError(f"{device} is no logical volume, which would give the export its identity: set serial to 32 "
                             "hexadecimal digits that no other export of your nodes has." if self.blocks.name(device)
                             else f"{device} is not a block device of this node.")
-        if not SERIAL.fullmatch(serial):
+        if not SERIAL.fullmatch(serial) and not coming:
             raise NodeError(f"'{serial}' is no serial; write 32 hexadecimal digits in lower case.")
         portals = [portal(text) for text in params["portals"]] if params["portals"] is not None else None
         initiators = [iqn(text) for text in params["initiators"]] if params["initiators"] is not None else None

@@ -173,6 +173,7 @@ def test_bad_options_are_refused_before_anything_is_made(exports: Exports, confi
 
 
 def test_what_an_earlier_task_would_make_is_no_error_in_check_mode(exports: Exports) -> None:
+    assert exports.plan(whole(device="/dev/vg1/later"), check_mode=True).after["serial"] == ""  # which only the volume will have
     plan = exports.plan(whole(portals=["192.0.2.1"], device="/dev/vg1/later", serial="0" * 32), check_mode=True)
     assert len(plan.warnings) == 2 and plan.steps
 
