@@ -302,6 +302,23 @@ def test_a_guest_that_dies_when_its_halves_have_grown(machines: Machines) -> Non
     same(machines)
 
 
+def test_a_half_that_grows_while_it_is_away(machines: Machines) -> None:
+    total = write(machines, "before-it-left")
+    machines.ok("guest1", "md_mirror", **mirror(state="degraded", devices=[leg(2)]))
+    write(machines, "while-it-is-away")
+    machines.sh("node2", "lvextend -qy -L+64m vg0/web1")
+    machines.module("guest1", "iscsi_import", iqn=IQN.format("node2", "web1"))
+    assert examine(machines, leg(2), "Events") == ""
+    machines.ok("guest1", "md_mirror", **mirror())
+    assert state(machines) == "UU"
+    same(machines)
+    machines.sh("node1", "lvextend -qy -L+64m vg0/web1")
+    machines.module("guest1", "iscsi_import", iqn=IQN.format("node1", "web1"))
+    machines.ok("guest1", "md_mirror", **mirror(grow=True))
+    same(machines)
+    assert machines.sh("guest1", "sha256sum < /mnt/before-it-left") == total
+
+
 def test_absent(machines: Machines) -> None:
     machines.fails("guest1", "md_mirror", "mount point /mnt", **mirror(state="absent"))
     machines.sh("guest1", "umount /mnt")

@@ -119,7 +119,7 @@ class Witness:
         if not self.blocks.name(leg["device"]):
             return {"half": None, "unreadable": "it is not active"}
         try:
-            half = self.arrays.half(leg["device"])
+            half = self.arrays.half(leg["device"]) or self.arrays.displaced(leg["device"])
         except NodeError as error:
             return {"half": None, "unreadable": str(error)}
         return {"unreadable": "", "half": half and {

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result, names, read, run
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put
 
 # Kernels that lose the superblock of metadata 1.0 when the size of a member changes: from the first version, to before the
 # second. Cured by commit 55df1ce0d4e0 "md: fix update super 1.0 on rdev size change" in 5.16-rc5, 5.15.8 and 5.10.85; the
@@ -126,6 +127,21 @@ class Arrays:
         found = self.run("mdadm", "--examine", path, codes=(0, 1))
         half = Half(found.out) if found.code == 0 else None
         return half if half and half.uuid else None
+
+    def displaced(self, path: str) -> Optional[Half]:
+        """The superblock of a half that has grown before the kernel could move it; None if there is none."""
+        try:
+            found = displaced(path, self.blocks.size(path)) if self.dirt(path) else None
+        except OSError:
+            return None
+        return Half(found.examined()) if found else None
+
+    def replaced(self, path: str) -> None:
+        """Put such a superblock to where it belongs now."""
+        size = self.blocks.size(path)
+        found = displaced(path, size)
+        if found:
+            put(path, size, found)
 
     def path(self, array: str) -> str:
         """The path of the array by name, where udev made it, else by the kernel's name."""

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import SLACK_KIB, Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, read
-from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put, room
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import room
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
 RUNNING = ("clean", "active", "active-idle", "write-pending", "readonly", "read-auto")
@@ -146,11 +146,9 @@ class Mirror:
         """Halves whose devices have grown, and that were stopped before their superblocks had moved."""
         found = []
         for path in paths:
-            size = self.blocks.size(path)
-            lost = displaced(path, size) if not self.blocks.users(path) else None
-            half = Half(lost.examined()) if lost else None
-            if lost and half and half.name == self.params["name"]:
-                plan.step(f"put the superblock of {path} to its new end", partial(put, path, size, lost))
+            half = None if self.blocks.users(path) else self.arrays.displaced(path)
+            if half and half.name == self.params["name"]:
+                plan.step(f"put the superblock of {path} to its new end", partial(self.arrays.replaced, path))
                 found.append((path, half))
         return found
 
@@ -273,6 +271,11 @@ class Mirror:
             if name in good:
                 continue
             half = self.arrays.half(path)
+            if not half and not self.blocks.users(path):
+                # It was away when its device grew, so the kernel could not move its superblock.
+                half = self.arrays.displaced(path)
+                if half and halves and half.uuid == halves[0][1].uuid:
+                    plan.step(f"put the superblock of {path} to its new end", partial(self.arrays.replaced, path))
             if half and halves and half.uuid == halves[0][1].uuid:
                 apart = self._check_return(path, half, halves)
                 if name in faulty:

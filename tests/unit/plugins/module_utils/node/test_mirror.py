@@ -299,6 +299,21 @@ def test_a_faulty_half_is_removed_first(arrays: Fake) -> None:
     assert make(arrays, "xvdb", "xvdc")[0] == "mdadm --manage /dev/md127 --remove /dev/xvdc"
 
 
+def test_a_half_that_has_grown_while_it_was_away(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its superblock is not at its end any more."""
+    arrays.runs(xvdb="in_sync")
+    arrays.dirty["xvdc"] = "it has data in its first mebibyte"
+    with pytest.raises(NodeError, match="not blank"):
+        plan(arrays, "xvdb", "xvdc")
+    lost = Half(examined(events=9, role="Active device 1"))
+    monkeypatch.setattr(arrays, "displaced", lambda path: lost if path == "/dev/xvdc" else None)
+    monkeypatch.setattr(arrays, "replaced", lambda path: arrays.calls.append(f"put {path}"))
+    assert make(arrays, "xvdb", "xvdc") == ["put /dev/xvdc", "mdadm --manage /dev/md127 --failfast --re-add /dev/xvdc"]
+    lost.uuid = "another"
+    with pytest.raises(NodeError, match="not blank"):
+        plan(arrays, "xvdb", "xvdc")
+
+
 @pytest.mark.parametrize(("half", "words"), [
     (examined(50, "Active device 1"), r"xvdc is newer than /dev/xvdb \(event counts 50 and 40\)"),
     (examined(35, "Active device 1", ".A"), "xvdc went on without"),
