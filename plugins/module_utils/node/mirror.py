@@ -14,6 +14,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import Comman
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import room
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
+BITS = 30000  # of a bitmap that has room in 4 KiB, the least that the kernel keeps for it
 RUNNING = ("clean", "active", "active-idle", "write-pending", "readonly", "read-auto")
 
 
@@ -410,7 +411,7 @@ class Mirror:
         bitmap = self.arrays.get(array, "bitmap/location") not in ("", "none")
         if max(possible, used) - component <= SLACK_KIB and max(sizes.values()) // 1024 - component <= SLACK_KIB:
             if not bitmap:  # an earlier run was ended before it had put it back
-                self._plan_bitmap(plan, array)
+                self._plan_bitmap(plan, array, 0)
             return
         listing = ", ".join(f"{path} has {size} bytes" for path, size in sorted(sizes.items()))
         if max(sizes.values()) - min(sizes.values()) > SLACK_KIB * 1024:
@@ -429,14 +430,16 @@ class Mirror:
         plan.step(f"grow {plan.before['device']}", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--size=max"))
         plan.step("wait for the new space", partial(self.arrays.wait, array, self.params["wait_timeout"]))
         if not bitmap:
-            self._plan_bitmap(plan, array)
+            chunk = int(self.arrays.get(array, "bitmap/chunksize") or 0)
+            self._plan_bitmap(plan, array, chunk if chunk and max(sizes.values()) // chunk < BITS else 0)
         plan.after["size"] = room(min(sizes.values())) if self.arrays.get(array, "metadata_version") == "1.0" else \
             plan.before["size"] + (possible - component) // 64 * 64 * 1024
 
-    def _plan_bitmap(self, plan: Plan, array: str) -> None:
+    def _plan_bitmap(self, plan: Plan, array: str, chunk: int) -> None:
+        """With the chunk that the task wants, or `chunk` bytes, or what mdadm chooses."""
         words = ["--bitmap=internal"]
-        if self.params["bitmap_chunk"]:
-            words.append(f"--bitmap-chunk={self.params['bitmap_chunk']}")
+        if self.params["bitmap_chunk"] or chunk:
+            words.append(f"--bitmap-chunk={self.params['bitmap_chunk'] or str(chunk // 1024) + 'K'}")
         plan.step("make a bitmap", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", *words))
 
     # ---- out

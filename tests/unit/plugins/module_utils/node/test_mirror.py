@@ -81,7 +81,7 @@ class Fake(Arrays):
         self.dirty: dict[str, str] = {}
         self.attributes = {
             "level": "raid1", "array_state": "clean", "sync_action": "idle", "sync_completed": "none", "degraded": "0",
-            "raid_disks": "2", "bitmap/location": "+8", "resync_start": "none",
+            "raid_disks": "2", "bitmap/location": "+8", "bitmap/chunksize": "1048576", "resync_start": "none",
             "metadata_version": "1.0", "component_size": "262080", "mismatch_cnt": "0"}
         self.kernel = ""
         self.no_re_add = False
@@ -414,11 +414,11 @@ def test_grow(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes["xvdc"] = 320 * MIB
     assert make(arrays, grow=True) == [
         "mdadm --grow /dev/md127 --bitmap=none", "take all space", "mdadm --grow /dev/md127 --size=max",
-        "mdadm --grow /dev/md127 --bitmap=internal"]
+        "mdadm --grow /dev/md127 --bitmap=internal --bitmap-chunk=1024K"]
     # A run that was ended in between: the superblocks have moved, the bitmap is away.
     arrays.attributes["bitmap/location"] = "none"
     assert make(arrays, grow=True) == [
-        "take all space", "mdadm --grow /dev/md127 --size=max", "mdadm --grow /dev/md127 --bitmap=internal"]
+        "take all space", "mdadm --grow /dev/md127 --size=max", "mdadm --grow /dev/md127 --bitmap=internal --bitmap-chunk=1024K"]
     arrays.attributes["component_size"] = str(320 * 1024)
     assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"]
     arrays.attributes.update({"bitmap/location": "+8", "component_size": "262080"})
