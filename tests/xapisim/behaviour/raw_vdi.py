@@ -73,7 +73,8 @@ def import_raw_vdi(request: Request) -> Response:
         vdi, sr = _find(pool.db, request.query.get("vdi", "")), _find_sr(pool.db, request.query)
         if vdi is None and sr is None:
             return _fails(ctx, XapiError("VDI_MISSING"), 400)
-        other = _redirect(ctx, request, pool.db.row("SR", vdi.SR) if vdi is not None else sr)
+        where = sr if vdi is None else pool.db.row("SR", vdi.SR)
+        other = _redirect(ctx, request, where) if where is not None else None
         if other is not None:
             return other
         if vdi is None:
