@@ -70,12 +70,33 @@ def subject_permissions(ctx: Context, subject: Row) -> list[str]:
     return sorted(found)
 
 
-@message("auth.get_subject_identifier")
-def get_subject_identifier(ctx: Context, subject_name: str) -> str:
-    """Identifier of a user that the directory knows."""
+def _directory(ctx: Context) -> dict[str, dict[str, str]]:
+    """What the directory knows, by lower-case name: the scenario's `backends: {directory: {name: {..}}}`, and all subjects."""
     if not ctx.host.external_auth_type:
         raise XapiError("AUTH_IS_DISABLED")
+    found = {}
+    for name, more in (ctx.pool.backends.get("directory") or {}).items():
+        entry = {"subject-name": name, "subject-sid": f"u-{name}", "subject-is-group": "false"}
+        found[name.lower()] = {**entry, **{key: str(value) for key, value in (more or {}).items()}}
     for subject in ctx.db.rows("subject"):
-        if subject.other_config.get("subject-name") == subject_name:
-            return subject.subject_identifier
+        name = subject.other_config.get("subject-name", "")
+        found.setdefault(name.lower(), {**subject.other_config, "subject-sid": subject.subject_identifier})
+    return found
+
+
+@message("auth.get_subject_identifier")
+def get_subject_identifier(ctx: Context, subject_name: str) -> str:
+    """Identifier of a user or group that the directory knows."""
+    found = _directory(ctx).get(subject_name.lower())
+    if found is None:
+        raise XapiError("SUBJECT_CANNOT_BE_RESOLVED")
+    return found["subject-sid"]
+
+
+@message("auth.get_subject_information_from_identifier")
+def get_subject_information_from_identifier(ctx: Context, subject_identifier: str) -> dict[str, str]:
+    """What the directory says of one."""
+    for found in _directory(ctx).values():
+        if found["subject-sid"] == subject_identifier:
+            return found
     raise XapiError("SUBJECT_CANNOT_BE_RESOLVED")

@@ -11,6 +11,7 @@ scenario may fill (all parts optional):
     hba:   [{SCSIid, size, device}, ...]                     default: one LUN of 1 TiB
     iso:   {location: {file name: bytes}}                    default: {"installer.iso": 64 MiB} in an empty SR
     udev:  {location: {device path: bytes}}                  default: none
+    directory: {user or group: {subject-sid, ...}}           users and groups of the directory service (see access.py)
     updates: [{id, name, version, release, reboot}, ...]      default: none (not storage: see updates.py)
            {command: [program, argument, ...]}               real devices: called with the host's name and the location,
                                                              it prints {device path: bytes} as JSON
