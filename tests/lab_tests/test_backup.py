@@ -73,7 +73,7 @@ def build(found: Machines) -> None:
             result = found.module(f"node{node}", "iscsi_export", name=f"web1-{disk}", iqn=IQN.format(f"node{node}", f"web1-{disk}"),
                                   device=f"/dev/vg0/web1-{disk}", portals=[f"10.66.2.{node}"], initiators=initiators)
             assert result["changed"], result
-    found.sh("node2", "lvcreate -qqy -L300m -n backup vg0 && mkfs.ext4 -q /dev/vg0/backup && mkdir -p /srv/backup && echo "
+    found.sh("node2", "lvcreate -qqy -L600m -n backup vg0 && mkfs.ext4 -q /dev/vg0/backup && mkdir -p /srv/backup && echo "
                       "'/dev/vg0/backup /srv/backup ext4 defaults,nofail 0 2' >> /etc/fstab && mount /srv/backup")
     for disk in DISKS:
         for machine, node in (("node2", 1), ("node1", 2), ("guest1", 1), ("guest1", 2)):
@@ -413,7 +413,7 @@ def test_power_cut_during_a_restore(machines: Machines) -> None:
     machines.sh("node2", f"for d in {' '.join(halves('raw'))}; do dd if=/dev/urandom of=$d bs=1M count=80 oflag=direct 2>&1; done")
     command, environment = machines.command("node2", "leg_restore", **restore(generation=second, overwrite=True))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: machines.sh("node2", f"mdadm --examine {remote(1, 'raw')} 2>&1 | grep 'No md superblock'; true"), 60, "it writes")
+    until(lambda: machines.sh("node2", f"mdadm --examine {remote(1, 'raw')} 2>&1 | grep 'No md superblock'; true"), 300, "it writes")
     machines.lab.kill(["node2"])
     process.kill()
     process.wait()
@@ -456,7 +456,7 @@ def begin(machines: Machines, **changes: Any) -> subprocess.Popen[bytes]:
     """A backup that is at work: it has a snapshot, and begins to copy."""
     command, environment = machines.command("node2", "leg_backup", **options(**changes))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    until(lambda: machines.sh("node2", f"ls {VOLUME}/web1-{changes.get('disk', 'data')}/.partial.node2/*; true"), 60, "it copies")
+    until(lambda: machines.sh("node2", f"ls {VOLUME}/web1-{changes.get('disk', 'data')}/.partial.node2/*; true"), 300, "it copies")
     return process
 
 
@@ -484,7 +484,7 @@ def test_only_one_at_a_time(machines: Machines) -> None:
     machines.sh("guest1", "head -c 50000000 /dev/urandom > /mnt/big; sync")
     process = begin(machines)
     machines.fails("node2", "leg_backup", "is at work", **options())
-    assert process.wait(120) == 0
+    assert process.wait(300) == 0
     nothing_left(machines)
 
 

@@ -122,6 +122,7 @@ class Backup:
         if not leg:
             raise NodeError(f"There is no logical volume {self.name} in volume group {self.params['vg']} of this node.")
         self.snapshot = Snapshot(self.volumes, leg)
+        self.point = os.path.join(MOUNTS, self.snapshot.name)
         if not check_mode:
             self.lock = lock(f"{LOCKS}/{self.name}", self.name)
         self._plan_leftovers(plan)
@@ -134,6 +135,8 @@ class Backup:
             plan.step(f"remove {path}", partial(self.store.remove, path))
         if self.snapshot.exists():
             plan.step(f"remove the snapshot {self.snapshot.name} of a killed backup", self.snapshot.remove)
+        if os.path.isdir(self.point):
+            plan.step(f"remove {self.point}", partial(os.rmdir, self.point))
 
     def _plan_prune(self, plan: Plan, known: List[str], coming: int) -> None:
         if self.params["keep"] < 1:
@@ -157,7 +160,7 @@ class Backup:
             "guest": params["guest"], "disk": params["disk"], "node": params["node"], "leg": f"{leg['vg']}/{leg['name']}",
             "generation": generation, "method": params["method"], "size": half.size, "array": half.uuid, "version": 1}
         plan.after["generations"] = [*known, generation]
-        plan.step("have signals and mounts of our own", self._prepare)
+        plan.step("have signals of our own", end_orderly)
         plan.step(f"snapshot {leg['name']}", partial(self.snapshot.make, params["snapshot_size"]), self.snapshot.remove)
         plan.step(f"make {self.partial}", partial(self._guarded, self._begin), partial(self.store.remove, self.partial))
         plan.step("look at the snapshot", self._check_snapshot)
@@ -215,10 +218,6 @@ class Backup:
 
     # ---- apply
 
-    def _prepare(self) -> None:
-        end_orderly()
-        own_mounts()
-
     def _begin(self) -> None:
         self.manifest["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.manifest["seconds"] = time.monotonic()
@@ -234,7 +233,8 @@ class Backup:
         self.manifest["events"] = half.events
 
     def _mount(self) -> None:
-        self.mounts.mount(self.snapshot.device, f"{MOUNTS}/{self.snapshot.name}")
+        own_mounts()  # not earlier: lvcreate may start dmeventd, which would stay, and keep the mount
+        self.mounts.mount(self.snapshot.device, self.point)
         self.manifest["filesystem"] = self.mounts.kind(self.snapshot.device)
 
     def _guarded(self, work: Any) -> None:

@@ -195,8 +195,12 @@ class Mounts:
         """Mount what nobody else needs unchanged: its journal is replayed there. Then it is only read."""
         kind = self.check(device)
         os.makedirs(point, exist_ok=True)
-        # -o rw: mount(8) would fall back to a mount that may not replay
-        self.run("mount", "-t", kind, "-o", f"rw,noatime,nodev,nosuid,noexec{MOUNT_OPTIONS[kind]}", device, point, timeout=600)
+        try:
+            # -o rw: mount(8) would fall back to a mount that may not replay
+            self.run("mount", "-t", kind, "-o", f"rw,noatime,nodev,nosuid,noexec{MOUNT_OPTIONS[kind]}", device, point, timeout=600)
+        except NodeError:
+            os.rmdir(point)
+            raise
         self.points.append(point)
         self.run("mount", "-o", "remount,ro", point, timeout=600)
 
