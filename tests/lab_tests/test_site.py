@@ -149,9 +149,14 @@ def test_a_guest_that_was_shut_down_is_started_with_its_data(lab: Lab) -> None:
     assert not lab.incidents
 
 
-def test_a_leg_with_data_is_never_overwritten(lab: Lab) -> None:
-    both = {"mirror_guest_list": [WEB1, DB1], "mirror_guest_defaults": {"template": "Debian Bookworm 12", "memory": "1GiB", "vcpus": 1}}
+def test_a_disk_for_a_running_guest_and_a_leg_with_data_that_is_never_overwritten(lab: Lab) -> None:
+    more = {**WEB1, "disks": [*WEB1["disks"], {"name": "log", "size": "64MiB", "filesystem": "ext4", "mount": "/log"}]}
+    both = {"mirror_guest_list": [more, DB1], "mirror_guest_defaults": {"template": "Debian Bookworm 12", "memory": "1GiB", "vcpus": 1}}
     site(lab, **both, mirror_guest_running=["web1"]).ok()
+    box = lab.box("web1")
+    assert "/dev/xvdg" in box.run("cat /etc/mirror-legs").stdout
+    assert box.run("findmnt --noheadings --output SOURCE /log").stdout.strip() == box.run("realpath /dev/md/log").stdout.strip()
+    assert "precious" in box.run("cat /srv/file").stdout
     assert guest(Xapi(lab), "db1")["power_state"] == "Halted"
     lab.box("node2").run("printf 'somebody needs this' | dd of=/dev/vg0/db1-data bs=512 seek=8 conv=notrunc,sync oflag=direct")
     failed = site(lab, **both)
