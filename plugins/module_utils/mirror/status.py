@@ -271,7 +271,8 @@ def picture(nodes: list[dict[str, Any]], disks: list[dict[str, Any]]) -> dict[st
     legs, lines, labels, marks = [], [], [], []
     for index, disk in enumerate(disks):
         top = HEAD + index * ROW + 10
-        labels.append({"x": 12, "y": top + 20, "text": f"{disk['guest']} {disk['disk']}", "state": disk["state"], "sign": disk["sign"]})
+        labels.append({"x": 12, "y": top + 20, "text": _short(f"{disk['guest']} {disk['disk']}", 16), "state": disk["state"],
+                       "sign": disk["sign"]})
         places = sorted(column[leg["node"]] for leg in disk["legs"])
         for left, right in pairwise(places):
             lines.append({
@@ -283,14 +284,19 @@ def picture(nodes: list[dict[str, Any]], disks: list[dict[str, Any]]) -> dict[st
             note = f"{leg['progress']:g} %" if leg["progress"] is not None else leg["words"]
             legs.append({
                 "x": x, "y": top, "width": LEG, "height": ROW - 8, "state": leg["state"], "sign": leg["sign"], "note": note,
-                "name": f"{leg['name']}{' ▶' if leg['runs_here'] else ''}", "done": int(LEG * (leg["progress"] or 0) / 100),
+                "name": _short(leg["name"], 19) + (" ▶" if leg["runs_here"] else ""), "done": int(LEG * (leg["progress"] or 0) / 100),
                 "text": f"{leg['name']} on {leg['node']}: {leg['words']}"
                         + (f", {note}" if leg["progress"] is not None else "") + (", the guest runs here" if leg["runs_here"] else ""),
             })
         if disk["runs_on"] in column and not any(leg["runs_here"] for leg in disk["legs"]):
-            marks.append({"x": column[disk["runs_on"]] + inner, "y": top + 22, "text": f"▶ {disk['guest']} runs here"})
+            marks.append({"x": column[disk["runs_on"]] + inner, "y": top + 11, "text": f"▶ {_short(disk['guest'], 14)} runs here"})
     return {
         "width": GUTTER + len(nodes) * (BOX + GAP), "height": height,
         "boxes": [{**node, "x": column[node["name"]], "y": 4, "width": BOX, "height": height - 8} for node in nodes],
         "legs": legs, "lines": lines, "labels": labels, "marks": marks,
     }
+
+
+def _short(text: str, length: int) -> str:
+    """What fits; the whole is in a title nearby, and in the table."""
+    return text if len(text) <= length else f"{text[:length - 1]}…"
