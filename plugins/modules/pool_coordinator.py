@@ -10,8 +10,8 @@ short_description: Give a pool a coordinator when its own has died
 version_added: 1.0.0
 description:
   - Makes sure that the pool of a host has a coordinator that answers. If it has, nothing is done, and the module tells where it is.
-  - If the coordinator does not answer, and O(assume_dead=true), the host that O(hostname) leads to becomes the coordinator, and the
-    other hosts follow it.
+  - If the coordinator does not answer, and O(assume_dead) names it, the host that O(hostname) leads to becomes the coordinator, and
+    the other hosts follow it.
   - That host has its last copy of the pool's database, which may be five minutes old.
   - If the old coordinator still runs, or comes back, it goes on believing that it is the coordinator. With O(follow), it is told
     that it is not.
@@ -22,9 +22,11 @@ author:
 options:
   assume_dead:
     description:
-      - The coordinator is off for certain. If it does not answer, this host takes its place.
-    type: bool
-    default: false
+      - Addresses or URLs of hosts that are off for certain. If one of them is the coordinator and does not answer, this host takes
+        its place.
+    type: list
+    elements: str
+    default: []
   follow:
     description:
       - Address of the coordinator that this host shall follow. If the host believes that it is the coordinator itself, it is told to
@@ -49,7 +51,8 @@ EXAMPLES = r"""
     hostname: xcp2.example.com
     username: root
     password: "{{ vault_pool_password }}"
-    assume_dead: true
+    assume_dead:
+      - 192.0.2.11
 
 - name: It is back, and has to follow
   nobloat.xen.pool_coordinator:
@@ -87,7 +90,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import make_
 # Seconds that a host gets to answer.
 PATIENCE = 15
 SPEC = {
-    "assume_dead": {"type": "bool", "default": False},
+    "assume_dead": {"type": "list", "elements": "str", "default": []},
     "follow": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 120},
 }
@@ -149,9 +152,10 @@ def plan(module: XapiModule) -> ChangeSet:
             changes.step("wait for the pool", module.settle)
             changes.after.update(url=wanted, answers=True)
     elif not answers:
-        if not module.params["assume_dead"]:
-            raise ValueError(f"The coordinator of the pool, {url}, does not answer. If it is off for certain, use assume_dead: true, and "
-                             f"{own} takes its place.")
+        address = urlsplit(url).hostname
+        if address not in [urlsplit(normal_url(dead)).hostname for dead in module.params["assume_dead"]]:
+            raise ValueError(f"The coordinator of the pool, {url}, does not answer. If it is off for certain, use "
+                             f"assume_dead: [{address}], and {own} takes its place.")
         changes.step(f"make {own} the coordinator", lambda: module.emergency("pool.emergency_transition_to_master"))
         changes.step("wait for the pool", module.settle)
         changes.after.update(url=own, answers=True)

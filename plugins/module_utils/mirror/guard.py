@@ -227,7 +227,7 @@ def _disk(case: Case, disk: str, verdict: Verdict) -> None:
             verdict.reasons.append(f"Disk {disk} has no half to start from: "
                                    + ", ".join(f"{leg['path']} is {leg['why'] or leg['state']}" for leg in legs) + ".")
         return
-    doubts = {leg["path"]: _doubt(case, leg) for leg in current} if lost else {}
+    doubts = {leg["path"]: _doubt(case, leg, {other["node"] for other in lost}) for leg in current} if lost else {}
     for leg in current:
         doubt = doubts.get(leg["path"])
         if doubt and all(doubts.values()):
@@ -295,18 +295,21 @@ def _choose(case: Case, disk: str, halves: list[dict[str, Any]], verdict: Verdic
             leg["state"] = "current" if leg is named[0] else "apart"
 
 
-def _doubt(case: Case, leg: Facts) -> str:
-    """Why a half may be older than one that cannot be looked at, "" if it cannot be."""
+def _doubt(case: Case, leg: Facts, lost: set[str]) -> str:
+    """Why a half may be older than one on the `lost` nodes, which cannot be looked at; "" if it cannot be."""
     known = case.nodes[leg["node"]] or {}
     lease, boot = known.get("lease") or {}, (case.evidence(leg["node"]) or {}).get("boot")
     if leg["half"]["members"].count("A") == 1:
         return ""  # it was the last one
     newest = max([(other["lease"] or {}).get("generation", 0) for other in case.nodes.values() if other] or [0])
-    if not lease or not lease["synced"]:
+    # The mark is held back while the guest starts. It counts if that start is ours, or was one without the lost half.
+    held = lease.get("held") if lease and (lease["owner"] == case.owner or lost <= set(lease["assumed_dead"])) else ""
+    complete = lease.get("synced") or held
+    if not complete:
         return f"{leg['path']} was never seen complete"
     if lease["generation"] < newest:
         return f"{leg['path']} has missed a start of the guest"
-    if lease["synced"] != boot:
+    if complete != boot:
         return f"{leg['node']} has booted since {leg['path']} was last seen complete, so it may have missed writes"
     return ""
 

@@ -23,8 +23,10 @@ def half(role: int, events: int = 42, members: str = "AA", **more: Any) -> dict[
             "incomplete": False, "updated": 1_795_000_000, **more}
 
 
-def lease(generation: int = 5, state: str = "started", owner: str = "anna/c1/aa", age: int = 9000, synced: str = "b00t") -> dict[str, Any]:
-    return {"generation": generation, "state": state, "owner": owner, "age": age, "synced": synced, "host": "node1", "assumed_dead": []}
+def lease(generation: int = 5, state: str = "started", owner: str = "anna/c1/aa", age: int = 9000, synced: str = "b00t", held: str = "",
+          dead: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"generation": generation, "state": state, "owner": owner, "age": age, "synced": synced, "held": held, "host": "node1",
+            "assumed_dead": list(dead)}
 
 
 def world() -> dict[str, Any]:
@@ -120,6 +122,12 @@ STARTS: dict[str, tuple[tuple[Edit, ...], dict[str, Any], list[str], list[str], 
         ["node1"], True),
     "the other pool was declared dead": ((lambda made: made["pools"].update(bravo=None),), {"assume_dead": ["bravo"]}, ["node1", "node2"],
                                          [], False),
+    "a start of ours": (
+        (*NODE1_DEAD, leased("node2", generation=6, state="starting", owner="bert/c2/bb", age=1, synced="", held="b00t")),
+        {"assume_dead": ["node1"], "generation": 6}, ["node2"], ["node1"], True),
+    "a start without the dead was broken off": (
+        (*NODE1_DEAD, leased("node2", state="starting", synced="", held="b00t", dead=("node1",))), {"assume_dead": ["node1"]},
+        ["node2"], ["node1"], True),
     "the other half is older, by its count": ((leg("node1", half=half(0, 30)),), {}, ["node2"], ["node1"], False),
     "the other half is older, as this one has lost it": ((leg("node2", half=half(1, 43, ".A")),), {}, ["node2"], ["node1"], False),
     "both have booted": ((saw("node1", boot="new"), saw("node2", boot="new")), {}, ["node1", "node2"], [], False),
@@ -233,6 +241,9 @@ FORCED: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str, list[str]]] = {
     "the half that is there may have missed writes": (REBOOTED, {"assume_dead": ["node1"]}, "node2 has booted since", ["node1"]),
     "it was never seen complete": (
         (gone("node1"), leased("node2", synced="")), {"assume_dead": ["node1"]}, "was never seen complete", ["node1"]),
+    "a start was broken off": (
+        (gone("node1"), leased("node2", state="starting", synced="", held="b00t")), {"assume_dead": ["node1"]}, "was never seen complete",
+        ["node1"]),
     "it was never leased": ((gone("node1"), NO_LEASE[1]), {"assume_dead": ["node1"]}, "was never seen complete", ["node1"]),
     "the other node has lost its volume": ((saw("node1", legs=[]), saw("node2", boot="new")), {}, "node1 has no such volume", ["node1"]),
     "the other half is not known": (
