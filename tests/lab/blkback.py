@@ -4,7 +4,7 @@
 """What a guest has from the host that it runs on: the legs of its mirrors, by VBD, and its config drive.
 
 A leg is a VDI in an SR of type udev, /dev/mirror/NODE/LEG. The guest logs in to the target that NODE exports it as, also when
-NODE is its own host. rootfs/usr/lib/lab/blkback is the part in the guest.
+NODE is its own host. rootfs/usr/lib/lab/blkback.py is the part in the guest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .lab import Lab
 from .machine import Box
 
 DRIVE = "3"  # position of the config drive
-HELPER = "/usr/lib/lab/blkback"
+HELPER = "python3 -I -S /usr/lib/lab/blkback.py"
 TIMEOUTS = {  # of an open-iscsi record, in seconds, where the host has none to copy
     "node.session.timeo.replacement_timeout": "5",
     "node.conn[0].timeo.noop_out_interval": "2",

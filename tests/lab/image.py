@@ -53,10 +53,10 @@ GENERATORS = (  # all but systemd-fstab-generator
     "cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup"
 ).split()
 CLOUD_INIT = {  # its services, and the stages that each runs here
-    "cloud-init-local": "/usr/lib/lab/cloud-init 'init --local' init",
+    "cloud-init-local": "/usr/bin/python3 -I /usr/lib/lab/cloud_init.py 'init --local' init",
     "cloud-init": "true",
     "cloud-config": "true",
-    "cloud-final": "/usr/lib/lab/cloud-init 'modules --mode=config' 'modules --mode=final'",
+    "cloud-final": "/usr/bin/python3 -I /usr/lib/lab/cloud_init.py 'modules --mode=config' 'modules --mode=final'",
 }
 FILES = {
     "etc/fstab": "",

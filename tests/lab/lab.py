@@ -22,7 +22,7 @@ from .errors import LabError
 from .machine import HERE, Box
 from .records import Records, state_folder
 
-BOOT = 120.0  # seconds that a machine may take; three are usual
+BOOT = 300.0  # seconds that a machine may take, when it has little of a processor; five are usual
 
 
 class Lab(Records):

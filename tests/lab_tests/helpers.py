@@ -130,7 +130,8 @@ class Xapi:
 
 
 def until(condition: Callable[[], Any], timeout: float, what: str) -> Any:
-    """The first true answer; an assertion fails after timeout seconds."""
+    """The first true answer; an assertion fails after timeout seconds, or more where processes wait for processors."""
+    timeout *= max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -1,14 +1,13 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A guest's disks that would come from its host through blkback: it logs in to them itself, under its host's initiator name.
 
-blkback boot              log in to what the machine was given at power-on, {"legs": [...], "first": number that its iSCSI sessions
-                          begin with} on /dev/ubdk; before anything mounts
-blkback plug              one more: a leg as JSON on standard input
-blkback unplug|grow xvde  one less; ask for its size again
-blkback show              {"xvde": bytes, ...} of those that are there, as JSON
+blkback.py boot              log in to what the machine was given at power-on, {"legs": [...], "first": number that its iSCSI sessions
+                             begin with} on /dev/ubdk; before anything mounts
+blkback.py plug              one more: a leg as JSON on standard input
+blkback.py unplug|grow xvde  one less; ask for its size again
+blkback.py show              {"xvde": bytes, ...} of those that are there, as JSON
 
 A leg: {"device": "xvde", "iqn", "portals": [one is used, the first that works], "settings": {of its open-iscsi record: value}}.
 """
@@ -120,16 +119,16 @@ def log_in(leg: dict[str, Any]) -> None:
         settings = {"node.startup": "manual", "node.session.initial_login_retry_max": "1", **leg["settings"]}
         iscsiadm(*this, "-o", "update", *[word for name, value in settings.items() for word in ("-n", name, "-v", value)])
         try:
-            iscsiadm(*this, "--login", timeout=20)
+            iscsiadm(*this, "--login", timeout=60)
             break
         except subprocess.SubprocessError:
             iscsiadm(*this, "-o", "delete", check=False)
             if portal == leg["portals"][-1]:
                 raise
-    path, deadline = Path("/dev", leg["device"]), time.monotonic() + 20
+    path, deadline = Path("/dev", leg["device"]), time.monotonic() + 60
     while not path.exists():
         if time.monotonic() > deadline:
-            raise subprocess.TimeoutExpired(str(path), 20)
+            raise subprocess.TimeoutExpired(str(path), 60)
         time.sleep(0.05)
 
 

@@ -1,8 +1,7 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""cloud-init STAGE...: stages of cloud-init in one process, as its newer versions have it. In UML most of its time is Python's start."""
+"""STAGE...: stages of cloud-init in one process, as its newer versions have it. In UML most of its time is Python's start."""
 
 import sys
 
