@@ -250,5 +250,6 @@ class Pool:
         if crashed:
             from .behaviour.vm_state import host_restarted
 
+            host.other_config = {**host.other_config, "boot_time": f"{int(self.clock.now())}."}
             host_restarted(self, host)
         self.lock.notify_all()

@@ -180,14 +180,7 @@ def backup_rrds(ctx: Context, host: Row, delay: float) -> None:
     ctx.forward(host)
 
 
-# -- plugins
-
-
-@message("host.call_plugin")
-def call_plugin(ctx: Context, host: Row, plugin: str, function: str, args: Strings) -> str:
-    """The simulated hosts have no plugins."""
-    ctx.forward(host)
-    raise XapiError("XENAPI_MISSING_PLUGIN", plugin)
+# -- extensions
 
 
 @message("host.has_extension")
