@@ -101,6 +101,10 @@ host:
       description: Whether it is disabled and no guest runs there.
       type: bool
       sample: true
+    entered:
+      description: Whether this module has taken it into maintenance, and not somebody else who has disabled it.
+      type: bool
+      sample: true
     guests:
       description: Names of the guests that run there.
       type: list

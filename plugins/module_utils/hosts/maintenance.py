@@ -61,6 +61,7 @@ class Maintenance:
             "uuid": self.host["uuid"],
             "enabled": enabled,
             "maintenance": not enabled and not self.guests,
+            "entered": NOTE in self.host["other_config"],
             "guests": names(self.guests),
             "guests_away": names(self.away),
         }
@@ -76,7 +77,7 @@ class Maintenance:
         if self.guests:
             self._check()
         after = self.changes.after
-        after.update(enabled=False, maintenance=True, guests=[], guests_away=names([*self.guests, *self.away]))
+        after.update(enabled=False, maintenance=True, entered=True, guests=[], guests_away=names([*self.guests, *self.away]))
         if self.host["enabled"]:
             self.changes.step(
                 f"disable host {self.host['name_label']}", self._disable,
@@ -139,7 +140,7 @@ class Maintenance:
             raise ValueError(f"Host {self.host['name_label']} is not alive. Bring it back first.")
         returning = self._returning() if self.module.params["return_guests"] else []
         self.changes.after.update(
-            enabled=True, maintenance=False, guests=names([*self.guests, *returning]), guests_away=[])
+            enabled=True, maintenance=False, entered=False, guests=names([*self.guests, *returning]), guests_away=[])
         if not self.host["enabled"]:
             self.changes.step(
                 f"enable host {self.host['name_label']}", lambda: ignore(self.module.run("host.enable", self.ref)),

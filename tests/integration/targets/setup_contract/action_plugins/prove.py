@@ -30,7 +30,8 @@ import XenAPI
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-CLASSES = ("pool", "host", "network", "PIF", "VLAN", "Bond", "SR", "PBD", "VDI", "VBD", "VIF", "VM", "secret", "subject", "role", "Certificate")
+CLASSES = ("pool", "host", "network", "PIF", "VLAN", "Bond", "SR", "PBD", "VDI", "VBD", "VIF", "VM", "secret", "subject",
+           "role", "Certificate")
 # What moves by itself: not part of a pool's configuration.
 VOLATILE = {"allowed_operations", "current_operations", "guest_metrics", "last_updated", "memory_free", "network_utilisation_kbs"}
 
