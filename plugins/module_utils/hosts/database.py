@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from xml.etree import ElementTree
 
 Tables = dict[str, dict[str, dict[str, str]]]  # class -> reference -> column -> text
@@ -61,8 +60,3 @@ def differences(old: Tables, new: Tables) -> list[str]:
                     lines.append(f"{title}: {', '.join(columns)}")
     return sorted(lines)
 
-
-def summary(lines: list[str]) -> dict[str, int]:
-    """How many objects come, go and change."""
-    kinds = Counter(line.rpartition(" ")[2] if line.endswith((" appears", " goes")) else "changes" for line in lines)
-    return dict(sorted(kinds.items()))
