@@ -97,7 +97,8 @@ def stop_writer(machines: Machines) -> None:
 
 def options(**changes: Any) -> dict[str, Any]:
     disk = changes.get("disk", "data")
-    return {"guest": "web1", "disk": disk, "vg": "vg0", "volume": VOLUME, "node": "node2", "halves": halves(disk), **changes}
+    return {"guest": "web1", "disk": disk, "vg": "vg0", "volume": VOLUME, "node": "node2", "halves": halves(disk), "keep": 20,
+            **changes}
 
 
 def backup(machines: Machines, **changes: Any) -> str:

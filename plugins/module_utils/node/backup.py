@@ -227,6 +227,7 @@ class Backup:
 
     def _check_snapshot(self) -> None:
         half = self.arrays.half(self.snapshot.device)
+        self.snapshot.used()
         if half is None or half.incomplete or (half.members.strip("A") and not self.params["allow_degraded"]):
             raise NodeError(f"The mirror of {self.name} lost a half, or began to resynchronise, at the moment of the snapshot. Try again "
                             "when it is complete.")
