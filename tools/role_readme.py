@@ -17,7 +17,8 @@ ROLES = Path(__file__).resolve().parent.parent / "roles"
 def prose(text: str | list[str]) -> str:
     """A description as Markdown: Ansible's markup M(), O(), V(), C() becomes code."""
     joined = " ".join([text] if isinstance(text, str) else text)
-    return re.sub(r"\b[MOVCEP]\(([^)]*)\)", r"`\1`", " ".join(joined.split())).replace("|", "\\|")
+    joined = re.sub(r"\bP\(([^)#]*)#\w+\)", r"`\1`", " ".join(joined.split()))
+    return re.sub(r"\b[MOVCE]\(([^)]*)\)", r"`\1`", joined).replace("|", "\\|")
 
 
 def rows(options: dict[str, Any], depth: int = 0) -> list[str]:
