@@ -67,7 +67,7 @@ class Discovery:
         if tag == "iscsi-target-iqns":
             return {"targets": self._targets(config, items)}
         if tag == "iscsi-target":
-            target = self._target(config["targetIQN"], [{"address": a, "port": int(config.get("port", 3260))}
+            target = self._target(config["targetIQN"], [{"address": a, "port": int(config.get("port", "3260"))}
                                                         for a in config["target"].split(",")])
             target["luns"] = self._luns(config, items)
             return {"targets": [target]}
@@ -88,7 +88,7 @@ class Discovery:
             iqn = item["TargetIQN"]
             if iqn == "*":
                 continue
-            portal = {"address": item["IPAddress"], "port": int(item.get("Port") or config.get("port", 3260))}
+            portal = {"address": item["IPAddress"], "port": int(item.get("Port") or config.get("port", "3260"))}
             target = found.setdefault(iqn, self._target(iqn, []))
             if portal not in target["portals"]:
                 target["portals"].append(portal)
