@@ -25,7 +25,7 @@ from embedded_lab import ROOT
 sys.path.insert(0, str(ROOT / "tests"))
 
 from faults.load import Load
-from lab import description, host
+from lab import description, host, inventory
 from lab.errors import CannotRun, LabError
 from lab.lab import Lab
 
@@ -116,7 +116,7 @@ def real(environment: dict[str, str], begin: float, keep: bool) -> None:
     lab = Lab("demo")
     say("Booting two nodes, each with a Linux kernel, disks and SAN of its own (the first time, their image is built)")
     lab.up(description.parse(yaml.safe_load((ROOT / "tests/lab/demo.yml").read_text(encoding="utf-8"))))
-    lines = ["-i", str(lab.folder / "inventory.yml")]
+    lines = ["-i", str(inventory.write(lab))]
     load = Load("/srv/records")
     page = ROOT / ".work/mirror-status.html"
     status = ["playbooks/mirror_status.yml", "-e", f"mirror_status_page={page}"]
