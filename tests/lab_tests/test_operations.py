@@ -36,6 +36,7 @@ INVENTORY = {
         "mirror_export_initiators": "{{ groups.nodes | map('extract', hostvars, 'initiator_name') }}",
     }},
     "pools": {"hosts": {"alpha": {
+        "pool_settings_name": "alpha",
         "pool_storage_repositories": [
             {"name": "shared", "type": "nfs", "device_config": {"server": "nas1.lab.test", "serverpath": "/export/alpha"}}],
         "pool_storage_default": "shared",
@@ -70,7 +71,7 @@ class Cloud:
         self.inventory.write_text(yaml.safe_dump({"all": {"children": INVENTORY}}), encoding="utf-8")
 
     def play(self, name: str, check: bool = False, **variables: Any) -> Played:
-        return play(self.lab, f"nobloat.xen.{name}", extra_vars=variables, check=check, inventories=[self.inventory], timeout=900)
+        return play(self.lab, f"nobloat.xen.{name}", extra_vars=variables, check=check, inventories=[self.inventory], timeout=1800)
 
     def fails(self, name: str, words: str, **variables: Any) -> None:
         """It must fail, say why, and change nothing."""
@@ -265,12 +266,12 @@ def test_a_growth_that_ends_with_the_guest(cloud: Cloud) -> None:
         cloud.lab, "nobloat.xen.guest_grow", extra_vars={"guest": "web1", "size": "384MiB"}, inventories=[cloud.inventory])
     process = subprocess.Popen(
         command, env=playbook_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
-    until(lambda: set(cloud.legs().values()) == {384 * MIB}, 300, "both volumes have grown")
+    until(lambda: set(cloud.legs().values()) == {384 * MIB}, 600, "both volumes have grown")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     vm = next(ref for ref, record in cloud.xapi("VM.get_all_records").items() if record["uuid"] == cloud.vm()["uuid"])
     cloud.xapi("VM.hard_reboot", vm)
-    until(lambda: cloud.sh("web1", "blockdev --getsize64 /dev/xvde /dev/xvdf") == f"{384 * MIB}\n{384 * MIB}", 120, "the guest is back")
+    until(lambda: cloud.sh("web1", "blockdev --getsize64 /dev/xvde /dev/xvdf") == f"{384 * MIB}\n{384 * MIB}", 300, "the guest is back")
     assert cloud.halves() == ""
     cloud.play("guest_grow", guest="web1", size="384MiB").ok()
     grown(cloud, 384 * MIB)
@@ -299,7 +300,7 @@ def test_move(cloud: Cloud) -> None:
     # The guest finds its new halves at its next boot.
     vm = next(ref for ref, record in cloud.xapi("VM.get_all_records").items() if record["uuid"] == cloud.vm()["uuid"])
     cloud.xapi("VM.clean_reboot", vm)
-    until(lambda: cloud.halves() == "UU" and "/srv" in cloud.sh("web1", "findmnt -n /srv"), 120, "the guest has its mirror")
+    until(lambda: cloud.halves() == "UU" and "/srv" in cloud.sh("web1", "findmnt -n /srv"), 300, "the guest has its mirror")
 
 
 # ---- the end of a node

@@ -93,7 +93,7 @@ def tagged(tags: Iterable[str], key: str) -> str:
 
 def lease(tags: Iterable[str]) -> dict[str, Any] | None:
     """The lease in the tags of a leg: generation, time (seconds since 1970), state, owner; None if there is none."""
-    parts = tagged(tags, "lease").split(":", 3)
+    parts = tagged(tags, "lease").split(":")  # with notes at the end, see module_utils/node/lease.py
     if len(parts) < 4 or not parts[0].isdigit() or not parts[1].isdigit():
         return None
     return {"generation": int(parts[0]), "time": int(parts[1]), "state": parts[2], "owner": parts[3]}

@@ -139,8 +139,8 @@ def test_the_lease_is_that_of_the_guest() -> None:
 
 
 @pytest.mark.parametrize(("tag", "expected"), [
-    ("nobloat.lease=7:1700000000:running:admin@desk:1",
-     {"generation": 7, "time": 1700000000, "state": "running", "owner": "admin@desk:1"}),
+    ("nobloat.lease=7:1700000000:started:admin/desk:synced=382d146e:host=node1",
+     {"generation": 7, "time": 1700000000, "state": "started", "owner": "admin/desk"}),
     ("nobloat.lease=x:1:a:b", None), ("nobloat.lease=1:2", None), ("other", None),
 ])
 def test_leases(tag: str, expected: Any) -> None:
