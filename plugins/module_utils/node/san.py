@@ -70,7 +70,11 @@ class San:
         wrong = self.differences(params, interfaces)
         if plan.stale or wrong or not self.enabled(manager):
             before = self._old(folder, plan.stale)
-            anew = [name for name in links if name in names(self.net) and (before or any(text.startswith(name) for text in wrong))]
+            anew = [name for name in links if before or any(text.startswith(name) for text in wrong)]
+            # Without their settings, links of an earlier run would stay, with their addresses.
+            anew += [os.path.basename(path)[len(OURS):-len(".netdev")] for path in plan.stale
+                     if path.endswith(".netdev") and wanted[path] is None]
+            anew = [name for name in anew if name in names(self.net)]
             steps, plan.steps = plan.steps, []
             plan.step("prepare", lambda: None, partial(self.bring_up, manager, [], params["nics"], interfaces))
             plan.steps += steps

@@ -239,6 +239,16 @@ def test_two_ways(node: Path) -> None:
     assert "Address=10.0.3.1/24\n" in files["/etc/systemd/network/10-nobloat-san-eth3.network"]
 
 
+def test_links_of_an_earlier_description_go(node: Path) -> None:
+    for name in ("san.netdev", "san.network", "eth2.network", "eth3.network"):
+        put(node, f"etc/systemd/network/10-nobloat-san-{name}", "old\n")
+    make_bond(node)
+    maker, command = san(node)
+    with pytest.raises(ApplyError, match="did not come up"):  # nothing here gives the NICs their addresses
+        maker.plan({**SAN, "mode": "", "addresses": ["10.0.2.1/24", "10.0.3.1/24"]}).apply()
+    assert "ip link delete san" in command.calls
+
+
 def test_ifupdown(node: Path) -> None:
     maker, command = san(node)
 
