@@ -61,7 +61,8 @@ LIBRARIES = ("-r", "requirements.txt")
 SIMULATOR = ("-r", "tests/xapisim/requirements.txt")
 PYTEST = ("-r", "tests/unit/requirements.txt")
 LINTERS = (
-    "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML", "yamllint~=1.38", "ansible-lint~=26.10", "vermin~=1.9", "antsibull-docs~=2.28",
+    "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML", "types-passlib", "yamllint~=1.38",
+    "ansible-lint~=26.10", "vermin~=1.9", "antsibull-docs~=2.28",
     "ansible>=12.3", "antsibull-changelog~=0.36.0", "ansible-builder~=3.2", "galaxy-importer~=0.4.44",
 )
 

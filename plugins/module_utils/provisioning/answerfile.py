@@ -52,7 +52,7 @@ class Element(NamedTuple):
     text: Check | None = None
     attributes: dict[str, Check] = {}
     needed: tuple[str, ...] = ()  # attributes
-    children: dict[str, Element] = {}  # type: ignore[misc]
+    children: dict[str, Element] = {}
     many: bool = False
     required: bool = False
 
@@ -121,7 +121,7 @@ def _interface() -> Element:
 def schema(version: str, operation: str) -> dict[str, Element]:
     """The elements that the installer of a version reads in an answer file for an operation: fresh, reinstall or upgrade."""
     xenserver = version == "xenserver-8"
-    check = {} if xenserver else {"repo-gpgcheck": boolean, "gpgcheck": boolean}  # type: Dict[str, Check]
+    check: dict[str, Check] = {} if xenserver else {"repo-gpgcheck": boolean, "gpgcheck": boolean}
     media = Element(str, dict(type=one_of("local", "url", "nfs"), **(check if version == "xcp-ng-8.3" else {})), ("type",), many=True)
     script = Element(location, {"type": one_of("url", "nfs"), "stage": one_of(*STAGES)}, ("type", "stage"), many=True)
     known = {

@@ -88,7 +88,7 @@ class Discovery:
             iqn = item["TargetIQN"]
             if iqn == "*":
                 continue
-            portal = {"address": item["IPAddress"], "port": int(item.get("Port") or config.get("port", "3260"))}
+            portal = {"address": item["IPAddress"], "port": int(str(item.get("Port") or config.get("port", "3260")))}
             target = found.setdefault(iqn, self._target(iqn, []))
             if portal not in target["portals"]:
                 target["portals"].append(portal)

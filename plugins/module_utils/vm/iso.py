@@ -14,7 +14,7 @@ try:
     from pycdlib.pycdlibexception import PyCdlibException
 except ImportError:
     PYCDLIB_IMPORT_ERROR = traceback.format_exc()
-    PyCdlibException = ValueError
+    PyCdlibException = ValueError  # type: ignore[assignment]
 
 LABEL = "cidata"
 

@@ -62,7 +62,8 @@ def world(*vms: dict[str, Any], vbds: Any = (), vifs: Any = (), vdis: Any = (), 
     return World(
         vms=table(*vms), vbds=table(*vbds), vifs=table(*vifs), vdis=table(*vdis), guest_metrics=table(*metrics),
         srs=table(named("sr1"), named("sr2"), named("isos", content_type="iso")),
-        networks=table(named("net1"), named("net2", MTU=9000)), hosts=table(named("host0", address="10.0.0.1"), named("host1", address="10.0.0.2")),
+        networks=table(named("net1"), named("net2", MTU=9000)),
+        hosts=table(named("host0", address="10.0.0.1"), named("host1", address="10.0.0.2")),
         pool={"ref": "pool", "default_SR": default_sr, "other_config": {}},
     )
 
