@@ -304,7 +304,7 @@ SPEC = {
     "hostname": {"type": "str"},
     "timezone": {"type": "str"},
     "ntp_servers": {"type": "list", "elements": "str"},
-    "keymap": {"type": "str"},
+    "keymap": {"type": "str", "no_log": False},
     "services": {"type": "dict"},
     "scripts": {"type": "list", "elements": "dict", "options": {
         "stage": {"type": "str", "choices": list(STAGES), "required": True},

@@ -15,10 +15,10 @@ description:
   - That host has its last copy of the pool's database, which may be five minutes old.
   - If the old coordinator still runs, or comes back, it goes on believing that it is the coordinator. With O(follow), it is told
     that it is not.
-author:
-  - nobloat.xen contributors (@nobloat)
   - It logs in by itself, so O(hostname) and O(password) are needed. To change the coordinator of a pool that is well, see
     O(nobloat.xen.pool#module:coordinator).
+author:
+  - nobloat.xen contributors (@nobloat)
 options:
   assume_dead:
     description:
@@ -135,8 +135,7 @@ class Coordinator(XapiModule):
             time.sleep(0.5)
 
 
-def plan(module: XapiModule) -> ChangeSet:
-    assert isinstance(module, Coordinator)
+def plan(module: Coordinator) -> ChangeSet:
     own, follow = normal_url(module.params["hostname"]), module.params["follow"]
     url, answers = look(module, own)
     changes = ChangeSet("coordinator", {"url": url, "answers": answers})

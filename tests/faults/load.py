@@ -30,7 +30,7 @@ class Load:
         self.stall = 0.0  # seconds: the longest that a write took, of those that ended
         self.count = 0
         self._process: subprocess.Popen[str] | None = None
-        self._reader = threading.Thread()
+        self._reader: threading.Thread | None = None
 
     def start(self, box: Box) -> None:
         """Write, from the next number on, until `stop` or the guest's death."""
@@ -67,7 +67,8 @@ class Load:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:  # the way to the guest is dead, not the guest
                 self._process.kill()
-            self._reader.join(30)
+            if self._reader:
+                self._reader.join(30)
         self._process = None
 
     def lost(self, box: Box, path: str = "") -> str:

@@ -216,8 +216,8 @@ def test_a_mirror_that_is_not_complete(machines: Machines) -> None:
     generation = backup(machines, allow_degraded=True)
     assert machines.sh("node2", f"cat {VOLUME}/web1-data/{generation}/files/etc/degraded") == "degraded"
     # The other half is the old one, whatever anybody says.
-    result = machines.module("node1", "leg_backup", **options(halves=[remote(2, "data"), "/dev/vg0/web1-data"], allow_degraded=True,
-                                                             volume="/mnt", require_mount=False))
+    older = options(halves=[remote(2, "data"), "/dev/vg0/web1-data"], allow_degraded=True, volume="/mnt", require_mount=False)
+    result = machines.module("node1", "leg_backup", **older)
     assert result["failed"] and "cannot be backed up" in result["msg"], result
     result = machines.module("guest1", "md_mirror", name="data", devices=[remote(1, "data"), remote(2, "data")], wait_timeout=120)
     assert result["changed"] and result["mirror"]["healthy"], result

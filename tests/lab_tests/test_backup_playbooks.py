@@ -53,8 +53,6 @@ def generations(lab: Lab, node: str) -> list[str]:
     return sh(lab, node, "ls /srv/backup/web1-data 2>/dev/null; true").split()
 
 
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _site(lab: Lab) -> None:
     run(lab, "site").ok()

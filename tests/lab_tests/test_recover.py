@@ -92,7 +92,7 @@ def test_of_two_operators_one_wins(world: World) -> None:
     playbook.write_text(START, encoding="utf-8")
     command = playbook_command(world.lab, playbook, (), {"mirror_guard_host": "node2"}, [INVENTORY])
     both = [subprocess.Popen(command, env=playbook_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             stdin=subprocess.DEVNULL) for _ in range(2)]  # fmt: skip
+                             stdin=subprocess.DEVNULL) for _each in range(2)]  # fmt: skip
     said = [operator.communicate(timeout=1800)[0] for operator in both]
     codes = [operator.returncode for operator in both]
     assert sorted(map(bool, codes)) == [False, True], said

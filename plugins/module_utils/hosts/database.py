@@ -59,4 +59,3 @@ def differences(old: Tables, new: Tables) -> list[str]:
                 if columns:
                     lines.append(f"{title}: {', '.join(columns)}")
     return sorted(lines)
-

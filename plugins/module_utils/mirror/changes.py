@@ -149,9 +149,8 @@ def _wanted(
     allowed = [node for node in pins or () if node != source]
     if to:
         allowed = sorted({to, *(leg["node"] for leg in kept)})
-    return {"name": guest, "disks": [{"name": leg["disk"], "size": max(leg["size"], *(other["size"] for other in kept
-                                                                                  if other["name"] == leg["name"]))} for leg in going],
-            **({"nodes": allowed} if allowed else {})}
+    disks = [{"name": leg["disk"], "size": max(each["size"] for each in [leg, *kept] if each["name"] == leg["name"])} for leg in going]
+    return {"name": guest, "disks": disks, **({"nodes": allowed} if allowed else {})}
 
 
 def devices(

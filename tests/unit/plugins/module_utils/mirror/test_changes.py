@@ -27,7 +27,7 @@ def node(free: int = 10 * GIB, up: bool = True) -> dict[str, Any]:
 
 
 NODES = {name: node() for name in ("node1", "node2", "node3")}
-PAIR = [leg("node1"), leg("node2", slot=1)]
+PAIR = (leg("node1"), leg("node2", slot=1))
 PREFIX = "iqn.2026-11.xen.nobloat"
 
 
