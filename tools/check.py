@@ -22,7 +22,7 @@ import stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(stage.work() / "nox")]
-ORDER = ("lab", "lint", "integration", "sanity", "molecule", "unit", "conformance")
+ORDER = ("lint", "integration", "sanity", "molecule", "unit", "conformance")
 
 
 def sessions(names: list[str]) -> list[str]:
