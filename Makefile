@@ -11,16 +11,16 @@ CHECK := $(BIN)/python tools/check.py
 ACTIVE := . .work/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity unit integration conformance molecule lab bench docs clean ready ready-demo
+.PHONY: help demo demo-down test lint sanity unit integration conformance molecule lab faults bench docs clean ready ready-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ready-demo ## run the main job on the embedded lab, twice; KEEP=1 leaves the lab up
+demo: ready-demo ## run the main job on a lab, twice, then a node dies; KEEP=1 leaves the lab up
 	@$(ACTIVE) KEEP=$(KEEP) python tools/demo.py
 
 demo-down: ready-demo ## end the lab that demo KEEP=1 left up
-	@$(ACTIVE) python tools/embedded_lab.py down
+	@$(ACTIVE) python tools/embedded_lab.py down && PYTHONPATH=tests python -m lab --id demo down
 
 test: ready ## all checks
 	@$(CHECK)
@@ -45,6 +45,9 @@ molecule: ready ## the main job on the embedded lab, by molecule
 
 lab: ready ## nodes and guests with real kernels; root on Debian
 	@$(CHECK) lab -- $(ARGS)
+
+faults: ready ## what happens to acknowledged writes when nodes, cables, disks and controllers fail; root on Debian
+	@$(CHECK) faults -- $(ARGS)
 
 bench: ready ## measure (docs/performance.md)
 	@$(CHECK) bench -- $(ARGS)

@@ -226,6 +226,13 @@ def lab(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST.interpreter, default=False)
+def faults(session: nox.Session) -> None:
+    """Power cuts, cables, disks and broken-off playbooks (tests/faults), with a guest that writes meanwhile."""
+    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
+    session.run("pytest", "tests/faults", "-rs", "-s", *session.posargs, env=ansible_environment(session))
+
+
+@nox.session(python=NEWEST.interpreter, default=False)
 def bench(session: nox.Session) -> None:
     """The measurements of docs/performance.md, beside community.general.xenserver_guest."""
     install(session, NEWEST.package, *LIBRARIES, *SIMULATOR)

@@ -19,7 +19,7 @@ def test_node_return(busy: World) -> None:
     until(world.degraded, 30, "the mirror has lost its half")
     world.load.grow(50)
     world.lab.start([gone])
-    with world.interrupted("node_return", after="Take the leg into the mirror", node=gone):
+    with world.interrupted("node_return", after="Add the new halves", node=gone):
         world.lab.kill([gone])
     world.load.grow(20)
     world.lab.start([gone])
@@ -32,7 +32,7 @@ def test_node_return(busy: World) -> None:
 def test_guest_grow(busy: World) -> None:
     world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
     wanted = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
-    with world.interrupted("guest_grow", after="Grow the legs", **wanted):
+    with world.interrupted("guest_grow", after="Legs that are too small", **wanted):
         world.lab.kill([remote])
     until(world.degraded, 60, "the mirror has lost its half")
     world.load.grow(20)
@@ -64,7 +64,7 @@ def bare(world: World) -> Iterator[World]:
 def test_site(bare: World) -> None:
     """The last one, as it needs machines of its own."""
     world, watch = bare, Watch()
-    for moment in ("Logical volumes", "Imports", "Guests"):
+    for moment in ("New legs", "Imports", "Guests with their legs"):
         with world.interrupted("site", after=moment):
             world.lab.kill(["node2"])
         world.lab.start(["node2"])
