@@ -170,7 +170,7 @@ def main() -> int:
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
     }
     try:
-        host.check()
+        host.provide()
     except CannotRun as error:
         print(f"Nodes with kernels of their own cannot run here: {error}. So the pools alone, simulated.")
         simulated(environment, begin, keep)
