@@ -240,10 +240,8 @@ exports:
     - {name: web2, changed: false, failed: true, msg: /dev/vg0/web2 is not a block device of this node.}
 """
 
-from typing import Any, Dict
-
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
 
 SPEC = {
     "name": {"type": "str"},
@@ -268,15 +266,8 @@ def main() -> None:
     module = NodeModule(SPEC, required_one_of=[("name", "exports")], mutually_exclusive=[("name", "exports")])
     exports = Exports()
 
-    def plan(options: Dict[str, Any]) -> Plan:
-        return exports.plan(options, module.check_mode)
-
-    def look(options: Dict[str, Any]) -> Dict[str, Any]:
-        return exports.look(options["name"])
-
-    if module.params["exports"] is not None:
-        module.converge_each("export", "exports", "name", plan, look)
-    module.converge("export", lambda _module: plan(module.params), lambda _module, _planned: look(module.params))
+    module.converge_each("export", "exports", "name", lambda options: exports.plan(options, module.check_mode),
+                         lambda options: exports.look(options["name"]))
 
 
 if __name__ == "__main__":

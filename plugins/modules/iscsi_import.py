@@ -254,10 +254,8 @@ imports:
       import: {device: "/dev/disk/by-path/ip-10.0.2.1:3260-iscsi-iqn.2026-11.com.example:node1:web1-lun-0"}
 """
 
-from typing import Any, Dict
-
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
 
 SPEC = {
     "iqn": {"type": "str"},
@@ -284,15 +282,8 @@ def main() -> None:
     module = NodeModule(SPEC, required_one_of=[("iqn", "imports")], mutually_exclusive=[("iqn", "imports")])
     imports = Imports()
 
-    def plan(options: Dict[str, Any]) -> Plan:
-        return imports.plan(options, module.check_mode)
-
-    def look(options: Dict[str, Any]) -> Dict[str, Any]:
-        return imports.look(options["iqn"])
-
-    if module.params["imports"] is not None:
-        module.converge_each("import", "imports", "iqn", plan, look)
-    module.converge("import", lambda _module: plan(module.params), lambda _module, _planned: look(module.params))
+    module.converge_each("import", "imports", "iqn", lambda options: imports.plan(options, module.check_mode),
+                         lambda options: imports.look(options["iqn"]))
 
 
 if __name__ == "__main__":

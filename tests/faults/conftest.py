@@ -10,22 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from faults.world import World
-from lab import host
-from lab.errors import CannotRun
-from lab.lab import reap
+from lab_tests.conftest import _possible  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
-def _possible() -> None:
-    try:
-        host.check()
-    except CannotRun as error:
-        pytest.skip(str(error))
-    reap()
-
-
-@pytest.fixture(scope="session")
-def world(_possible: None) -> Iterator[World]:
+def world() -> Iterator[World]:
     """A guest that runs and writes its first records. At the end, the figures are printed."""
     made = World("faults")
     made.up()

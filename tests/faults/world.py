@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-import ssl
 import subprocess
 import time
-import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +22,7 @@ from faults.load import Load
 from lab import description
 from lab.lab import Lab
 from lab.machine import Box
-from lab_tests.helpers import Played, play, playbook_command, playbook_environment, until
+from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "web1"
@@ -106,17 +104,8 @@ class World:
         return next(node.name for node in self.lab.description.nodes if node.name != self.node())
 
     def ask(self, method: str, *args: Any) -> Any:
-        """A call of XAPI, through the plain protocol."""
-        info = self.lab.xapi
-        assert info
-        server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=ssl.create_default_context(cafile=info["ca"]))
-
-        def result(reply: Any) -> Any:
-            assert reply["Status"] == "Success", reply
-            return reply["Value"]
-
-        session = result(server.session.login_with_password("root", info["pools"][0]["password"]))
-        return result(getattr(server, method)(session, *args))
+        """A call of XAPI, by whoever is the coordinator now."""
+        return Xapi(self.lab)(method, *args)
 
     def vm(self) -> str:
         return str(self.ask("VM.get_by_name_label", GUEST)[0])

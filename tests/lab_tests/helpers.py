@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import description
+from lab.calls import Calls
 from lab.errors import LabError
 from lab.inventory import write
 from lab.lab import Lab
@@ -113,20 +112,12 @@ class Xapi:
     """A session on the pool of the nodes: xapi("VM.get_record", ref)."""
 
     def __init__(self, lab: Lab) -> None:
-        info = lab.xapi
-        assert info
-        context = ssl.create_default_context(cafile=info["ca"]) if "ca" in info else None
-        self.server = xmlrpc.client.ServerProxy(info["pools"][0]["url"], context=context)
-        self.session = self.result(self.server.session.login_with_password("root", info["pools"][0]["password"]))
-        self.hosts: dict[str, str] = {r["name_label"]: ref for ref, r in self("host.get_all_records").items()}
-
-    @staticmethod
-    def result(reply: Any) -> Any:
-        assert reply["Status"] == "Success", reply
-        return reply["Value"]
+        assert lab.xapi
+        self.calls = Calls(lab.xapi)
+        self.hosts: dict[str, str] = {name: ref for ref, name in self.calls.hosts.items()}
 
     def __call__(self, method: str, *args: Any) -> Any:
-        return self.result(getattr(self.server, method)(self.session, *args))
+        return self.calls.call(method, *args)
 
 
 def until(condition: Callable[[], Any], timeout: float, what: str) -> Any:

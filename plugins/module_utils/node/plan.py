@@ -98,7 +98,12 @@ class NodeModule(AnsibleModule):
                       look: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
         """As `converge`, for each entry of the option `items`, whose options `plan` and `look` are given. An entry that fails
         does not keep the others from being done; the module then fails in the end. `identity` is the option that names one.
+        Without that option, for the one thing that the module's own options name.
         """
+        if self.params[items] is None:
+            self.converge(key, lambda _module: plan(self.params), lambda _module, _planned: look(self.params))
+            return
+
         def work() -> Dict[str, Any]:
             result = {"changed": False, "diff": [], items: []}  # type: Dict[str, Any]
             for options in self._entries(items, identity):
