@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import socket
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -120,6 +121,8 @@ def test_too_much_and_too_little(sim: Any, sr: Any, task: str) -> None:
     connection.putheader("Content-Length", "1000")
     connection.endheaders()
     connection.send(b"short")
+    connection.sock.shutdown(socket.SHUT_WR)  # closed both ways, the reply that nobody reads may reset the connection first
+    connection.getresponse().read()
     connection.close()
     assert outcome(sim, second) == ("failure", ["INTERNAL_ERROR", "End_of_file"])
     assert sim.call("VDI.get_VBDs", small) == []
