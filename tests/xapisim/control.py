@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from . import paths
 from .db import Row
+from .installer import Netboot
 from .pool import Pool
 from .types import NULL
 
@@ -157,6 +158,20 @@ def _drop_sessions(pool: Pool, args: dict[str, Any]) -> dict[str, Any]:
     return {"dropped": pool.sessions.close_all()}
 
 
+def _netboot(pool: Pool, args: dict[str, Any]) -> dict[str, Any]:
+    """With `armed`, the machine at an address is installed when it boots next; without, how that is going."""
+    netboot = pool.site.netboot if pool.site is not None else {}
+    address = str(args["address"])
+    before = netboot.get(address)
+    if "armed" in args:
+        netboot[address] = Netboot(
+            str(args.get("password", "simulator")), float(args.get("seconds", 1.0)), bool(args.get("fails", False)),
+            state="armed" if args["armed"] else "", count=before.count if before else 0,
+        )  # fmt: skip
+    now = netboot.get(address)
+    return {"state": now.state if now else "", "count": now.count if now else 0}
+
+
 def _clear(pool: Pool, args: dict[str, Any]) -> None:
     pool.faults.clear()
     paths.settle(pool)
@@ -176,6 +191,7 @@ ACTIONS: dict[str, Callable[[Pool, dict[str, Any]], dict[str, Any] | None]] = {
     "sr_unplugged": _sr_unplugged,
     "sr_paths": _sr_paths,
     "guest_ip": _guest_ip,
+    "netboot": _netboot,
     "cut": _cut,
     "reset_calls": _reset_calls,
     "drop_sessions": _drop_sessions,

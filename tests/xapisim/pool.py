@@ -28,6 +28,7 @@ from .tasks import Tasks
 
 if TYPE_CHECKING:
     from .disks import DiskStore
+    from .installer import Netboot
 
 ASSUMED_DEAD = 600.0  # seconds of silence after which the coordinator calls a host dead, xapi_globs.ml
 COLLECT_EVERY = 300.0
@@ -61,6 +62,7 @@ class Site(Protocol):
     """All pools of the simulator, and the listeners of their hosts (see server.py)."""
 
     pools: dict[str, Pool]
+    netboot: dict[str, Netboot]  # by address of the machine
 
     def open(self, pool: Pool, runtime: HostRuntime) -> None:
         """Listen at the address of a host that has come to a pool that is being served."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import control
 from .http import HostServer
+from .installer import Netboot
 from .pool import HostRuntime, Pool
 
 
@@ -27,6 +28,7 @@ class Server:
 
     def __init__(self, pools: list[Pool], *, tls: bool = False, control_port: int = 0) -> None:
         self.pools = {pool.name: pool for pool in pools}
+        self.netboot: dict[str, Netboot] = {}
         self._folder: Path | None = None
         self._authority = self._make_authority() if tls else None
         self._control_port = control_port
@@ -63,8 +65,9 @@ class Server:
         pool.start()
 
     def retire(self, pool: Pool) -> None:
-        """Forget a pool whose host has joined another one."""
-        self.pools.pop(pool.name, None)
+        """Forget a pool whose host has joined another one, or was installed anew."""
+        if self.pools.get(pool.name) is pool:
+            del self.pools[pool.name]
         pool.close()
 
     def start(self) -> dict[str, Any]:

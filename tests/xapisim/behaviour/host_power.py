@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from .. import installer
 from ..errors import XapiError
 from ..registry import message, refresh
 from .host import assert_allowed
@@ -106,7 +107,13 @@ def _go_down(pool: Pool, host: Row, key: str, returns: bool) -> None:
 
 
 def boot_later(pool: Pool, host: Row) -> None:
-    """The host answers again after its boot time, with its storage attached, and enabled unless told otherwise."""
+    """The host answers again after its boot time, with its storage attached, and enabled unless told otherwise.
+
+    Unless a boot server has it installed anew.
+    """
+    seconds = pool.durations.get("host.reboot:boot", BOOT_TIME)
+    if installer.takes(pool, host, seconds):
+        return
 
     def up() -> None:
         if not host.exists or pool.runtime(host).alive:
@@ -123,7 +130,7 @@ def boot_later(pool: Pool, host: Row) -> None:
         host.other_config = {**host.other_config, "boot_time": f"{int(pool.clock.now())}."}
         refresh(host)
 
-    pool.clock.later(pool.durations.get("host.reboot:boot", BOOT_TIME), up)
+    pool.clock.later(seconds, up)
 
 
 @message("host.power_on")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .. import installer
 from ..errors import XapiError
 from ..registry import NULL, Context, message, refresh
 from .pbd import attach_pbd, build_pbd
@@ -314,42 +315,24 @@ def _best_effort(ctx: Context, method: str, *args: Any) -> None:
 
 
 def reborn(pool: Pool, host: Row, seconds: float) -> None:
-    """An ejected host boots in a while as a pool of its own, freshly installed: the same NICs, empty local storage."""
-    site, db = pool.site, pool.db
-    if site is None:
+    """An ejected host boots in a while as a pool of its own, reset: the same NICs and uuid, empty local storage.
+
+    Or into the installer, if a boot server has that for it.
+    """
+    if pool.site is None or installer.takes(pool, host, seconds):
         return
-    metrics = db.row("host_metrics", host.metrics)
-    cards = []
-    for pif in db.rows("PIF", host=host):
-        if pif.physical:
-            card = {"device": pif.device, "mac": pif.MAC, "management": pif.management}
-            cards.append({**card, "ip": pif.IP, "netmask": pif.netmask} if pif.management else card)
-    runtime = pool.runtime(host)
-    address = runtime.address
-    if not any(card["management"] for card in cards):
-        cards[0].update(management=True, ip=address)
-    machine = {
-        "name": host.name_label,
-        "uuid": host.uuid,
-        "address": address,
-        "cpus": int(host.cpu_info["cpu_count"]),
-        "memory": metrics.memory_total,
-        "nics": sorted(cards, key=lambda card: card["device"]),
-    }
-    password = pool.sessions.users["root"].password
-    port, durations = pool.port, pool.durations
+    runtime, password = pool.runtime(host), pool.sessions.users["root"].password
+    described = installer.machine(pool, host)
+    cards = {card["device"]: card for card in described["nics"]}
+    management = next((pif for pif in pool.db.rows("PIF", host=host, physical=True) if pif.management), None)
+    if management is not None:
+        cards[management.device].update(management=True, ip=management.IP, netmask=management.netmask)
+    else:
+        described["nics"][0].update(management=True, ip=runtime.address)
+    described["uuid"] = host.uuid
 
     def boot() -> None:
-        from .. import scenario
-
-        description = {
-            "name": machine["name"], "password": password, "port": port, "hosts": [machine], "srs": [], "durations": durations,
-        }  # fmt: skip
-        (fresh,) = scenario.build({"pools": [description]})
-        with fresh.lock:
-            fresh.pool_row.name_label = ""
-        fresh.verbose = pool.verbose
         runtime.hang_up()
-        site.adopt(fresh)
+        installer.rise(pool, described, password)
 
     pool.clock.later(seconds, boot)
