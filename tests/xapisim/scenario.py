@@ -30,8 +30,11 @@ from .types import NULL
 
 PASSWORD = "simulator"
 NICS = 4
-# what takes time beside messages: a guest's agent after boot, memory that migrates, data that is copied, a host's end and boot
-DURATIONS = ("guest_agent", "VM.pool_migrate:data", "VDI.copy:data", "host.reboot:delay", "host.reboot:boot")
+# what takes time beside messages: a guest's agent after boot, memory that migrates, data that is copied, a host's end and boot, a
+# toolstack that restarts as a member's
+DURATIONS = (
+    "guest_agent", "VM.pool_migrate:data", "VDI.copy:data", "host.reboot:delay", "host.reboot:boot", "pool.join:restart",
+)  # fmt: skip
 POOL_KEYS = (
     "name description password port users hosts local_sr networks bonds srs templates vms durations backends"
     " other_config tags"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..pool import HostRuntime, Pool
 
 FUSE = 1.0  # simulated seconds between the answer and the restart
-RESTART = 5.0
+RESTART = 5.0  # scenario `durations`: pool.join:restart
 _JOINING = threading.Lock()
 _BLOCK = 64 * 1024
 
@@ -204,7 +204,7 @@ def _move(me: Pool, remote: Pool) -> None:
         refresh(row)
     refresh(remote.pool_row)
     me.clock.later(FUSE, lambda: _leave(me, runtime))
-    remote.clock.later(FUSE + RESTART, lambda: _appear(remote, host))
+    remote.clock.later(FUSE + remote.durations.get("pool.join:restart", RESTART), lambda: _appear(remote, host))
 
 
 def _move_storage(me: Pool, remote: Pool, mover: _Mover) -> None:

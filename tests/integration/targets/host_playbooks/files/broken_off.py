@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a command again and again, and kill it with SIGKILL, and all that it has started, at one task of Ansible after the other.
+
+    python broken_off.py '[["part of the name of a task", seconds after its beginning], ...]' COMMAND ARGUMENT ...
+
+In the end it runs undisturbed. Exits with its code; with 1 when one of the tasks never came.
+"""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+
+def run_until(command: list[str], task: str, seconds: float) -> bool:
+    """Whether it was killed at that task."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    lines = []
+    for line in process.stdout or []:
+        lines.append(line)
+        if line.startswith("TASK [") and task in line:
+            time.sleep(seconds)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+    process.wait()
+    print("".join(lines))
+    return False
+
+
+def main() -> int:
+    begun = time.monotonic()
+    for task, seconds in json.loads(sys.argv[1]):
+        if not run_until(sys.argv[2:], task, seconds):
+            print(f"there was no task {task!r} to kill it at")
+            return 1
+        print(f"{time.monotonic() - begun:6.1f} s: killed at {task}", flush=True)
+    return subprocess.call(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
