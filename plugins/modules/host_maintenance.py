@@ -34,6 +34,14 @@ options:
       - Name or uuid of the network that the guests' memory travels over. Each host needs an address there.
       - If omitted, it travels over the management network.
     type: str
+  move_disks:
+    description:
+      - Whether guests with disks that only this host sees leave together with their disks (storage live migration), to the host that
+        has most room for both; and with O(state=absent) and O(return_guests=true), whether their disks come back with them.
+      - Guests that are shut down or suspended leave then, too, if their disks are only here.
+      - Without it, such a guest keeps the host from being emptied, unless it is shut down.
+    type: bool
+    default: false
   auto_enable:
     description:
       - Whether XAPI enables the host by itself when it boots. With V(false), it stays disabled until O(state=absent).
@@ -72,6 +80,12 @@ EXAMPLES = r"""
     name: xcp2
     state: absent
     return_guests: true
+
+- name: Empty a host of a pool without shared storage, disks included
+  nobloat.xen.host_maintenance:
+    name: xcp2
+    move_disks: true
+    wait_timeout: 14400
 
 - name: Would all guests be able to leave?
   nobloat.xen.host_maintenance:
@@ -156,6 +170,7 @@ SPEC = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "network": {"type": "str"},
+    "move_disks": {"type": "bool", "default": False},
     "auto_enable": {"type": "bool"},
     "return_guests": {"type": "bool", "default": False},
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts import along
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import (
     Scene,
     check_network,
@@ -51,6 +52,9 @@ class Maintenance:
         self.guests = resident(self.host, self.vms)
         noted = set(away(self.host))
         self.away = [vm for vm in self.vms.values() if vm["uuid"] in noted and vm not in self.guests]
+        # Those that leave together with their disks, also guests that do not run.
+        self.bound = along.bound(self.session, self.ref) if module.params["move_disks"] else along.Disks()
+        self.homeward: dict[str, along.Move] = {}
         self.network = module.params["network"] and records.find(self.session, "network", module.params["network"])
         self.changes = ChangeSet(f"maintenance of host {self.host['name_label']}", before=self.view())
 
@@ -70,49 +74,79 @@ class Maintenance:
 
     def enter(self) -> ChangeSet:
         """Plan to disable and empty the host; Refused where XAPI could not empty it."""
-        if not self.host["enabled"] and not self.guests:
+        if not self.host["enabled"] and not self.guests and not self.bound.vms:
             return self.changes
         if self.ref not in self.live:
             raise ValueError(f"Host {self.host['name_label']} is not alive, so nothing can leave it.")
-        if self.guests:
-            self._check()
+        moves = self._check() if self.guests or self.bound.vms else []
         after = self.changes.after
-        after.update(enabled=False, maintenance=True, entered=True, guests=[], guests_away=names([*self.guests, *self.away]))
-        if self.host["enabled"]:
-            self.changes.step(
-                f"disable host {self.host['name_label']}", self._disable,
-                undo=lambda: self.session.call("host.enable", self.ref),
-            )
+        after.update(enabled=False, maintenance=True, entered=True, guests=[], guests_away=names(self._leaving().values()))
         self.changes.step("note the guests that leave", self._note, undo=self._renote)
-        if self.guests:
-            self.changes.step(f"move {len(self.guests)} guests to other hosts", self._evacuate)
+        # XAPI moves the disks of a guest that does not run by an enabled host that sees them.
+        idle = [move for move in moves if move.vm["power_state"] != "Running"]
+        enabled = self.host["enabled"]
+        if idle and not enabled:
+            self.changes.step(f"enable host {self.host['name_label']} for its disks", self._enable, undo=self._disable)
+        for move in idle:
+            self.changes.step(f"move {move.vm['name_label']} with its disks", lambda move=move: self._carry(move))
+        if idle or enabled:
+            self.changes.step(f"disable host {self.host['name_label']}", self._disable, undo=self._enable)
+        for move in moves:
+            if move not in idle:
+                self.changes.step(f"move {move.vm['name_label']} with its disks", lambda move=move: self._carry(move))
+        if len(self.guests) > len([vm for vm in self.guests if vm["ref"] in self.bound.vms]):
+            self.changes.step("move the other guests to other hosts", self._evacuate)
         return self.changes
 
-    def _check(self) -> None:
-        """Everything that would keep a guest here is told at once, before anything is changed."""
+    def _leaving(self) -> Records:
+        """All that is away in the end."""
+        return {vm["ref"]: vm for vm in [*self.guests, *self.away, *self.bound.vms.values()]}
+
+    def _check(self) -> list[along.Move]:
+        """Everything that would keep a guest here is told at once, before anything is changed. Who moves with disks, and where."""
         reasons = self.session.call("host.get_vms_which_prevent_evacuation", self.ref)
         scene = read_scene(self.session, self.host, self.hosts, self.live, reasons)
-        found = obstacles(scene, reasons)
+        moves, homeless = along.place(self.bound, along.read_room(self.session, [ref for ref in scene.targets if ref in self.live])) \
+            if self.bound.vms else ([], [])
+        carried = {vm["uuid"] for vm in self.bound.vms.values()}
+        found = [item for item in obstacles(scene, reasons) if item["code"] != "VM_REQUIRES_SR" or item["uuid"] not in carried]
+        found += [{
+            "guest": vm["name_label"], "uuid": vm["uuid"], "code": "VM_REQUIRES_SR",
+            "reason": "no other enabled host has room for its memory and its disks",
+            "cure": "Make room on another host, enable one, or remove the guest.",
+        } for vm in homeless if vm["uuid"] not in {item["uuid"] for item in found}]
         if found:
             raise Refused(
-                f"Host {self.host['name_label']} cannot be emptied, {len(found)} of its {len(self.guests)} guests cannot leave.\n"
-                + listing(found), obstacles=found,
+                f"Host {self.host['name_label']} cannot be emptied, {len(found)} of its "
+                f"{len({*self.bound.vms, *(vm['ref'] for vm in self.guests)})} guests cannot leave.\n" + listing(found), obstacles=found,
             )
         if self.network:
             check_network(self.session, self.network, Scene(self.host, self.hosts, self.live, {}))
+        return moves
+
+    def _carry(self, move: along.Move) -> None:
+        """Move a guest with its disks; live where it runs."""
+        self.module.progress(f"{move.vm['name_label']} moves with {len(move.disks)} disks")
+        network = self.network["ref"] if self.network else along.management_network(self.session, move.host)
+        token = self.session.call("host.migrate_receive", move.host, network, {})
+        self.module.run("VM.migrate_send", move.vm["ref"], token, True, move.disks, {}, {})
+
+    def _enable(self) -> None:
+        self.session.call("host.enable", self.ref)
 
     def _disable(self) -> None:
         wanted = self.module.params["auto_enable"]
         self.session.call("host.disable", self.ref, *([] if wanted is None else [wanted]))
 
     def _note(self) -> None:
-        uuids = sorted({*away(self.host), *(vm["uuid"] for vm in self.guests)})
+        uuids = sorted({*away(self.host), *(vm["uuid"] for vm in self._leaving().values())})
         self._write_note(",".join(uuids))
 
     def _renote(self) -> None:
         """After a failure: note only who has really left, so that the next run, or state=absent, knows."""
-        vms = select(self.session, "VM", uuid={*away(self.host), *(vm["uuid"] for vm in self.guests)})
-        gone = [vm for vm in vms.values() if vm["resident_on"] != self.ref]
+        vms = select(self.session, "VM", uuid={*away(self.host), *(vm["uuid"] for vm in self._leaving().values())})
+        here = along.bound(self.session, self.ref).vms if self.bound.vms else {}
+        gone = [vm for ref, vm in vms.items() if vm["resident_on"] != self.ref and ref not in here]
         self._write_note(",".join(sorted(vm["uuid"] for vm in gone)) if gone else None)
         if gone:
             self.module.warn(
@@ -140,7 +174,8 @@ class Maintenance:
             raise ValueError(f"Host {self.host['name_label']} is not alive. Bring it back first.")
         returning = self._returning() if self.module.params["return_guests"] else []
         self.changes.after.update(
-            enabled=True, maintenance=False, entered=False, guests=names([*self.guests, *returning]), guests_away=[])
+            enabled=True, maintenance=False, entered=False, guests_away=[],
+            guests=names([*self.guests, *(vm for vm in returning if vm["power_state"] == "Running")]))
         if not self.host["enabled"]:
             self.changes.step(
                 f"enable host {self.host['name_label']}", lambda: ignore(self.module.run("host.enable", self.ref)),
@@ -153,9 +188,23 @@ class Maintenance:
         return self.changes
 
     def _returning(self) -> list[Record]:
-        """Those that are away and run; who was shut down meanwhile starts wherever it likes."""
-        return [vm for vm in sorted(self.away, key=lambda vm: str(vm["name_label"]))
-                if vm["power_state"] == "Running" and vm["resident_on"] != self.ref]
+        """Those that are away and run; who was shut down meanwhile starts wherever it likes, once its disks are back."""
+        running = {vm["ref"]: vm for vm in self.away if vm["power_state"] == "Running" and vm["resident_on"] != self.ref}
+        if self.module.params["move_disks"]:
+            self.homeward = self._homeward()
+            running |= {move.vm["ref"]: move.vm for move in self.homeward.values()}
+        return sorted(running.values(), key=lambda vm: str(vm["name_label"]))
+
+    def _homeward(self) -> dict[str, along.Move]:
+        """By reference, the guests whose disks have to come back with them, as this host does not see them."""
+        disks = along.read_disks(self.session, {vm["ref"]: vm for vm in self.away})
+        room = along.read_room(self.session, [self.ref])
+        seen = set(room.srs[self.ref])
+        far = {ref: vm for ref, vm in disks.vms.items() if any(vdi["SR"] not in seen for vdi in disks.of(ref))}
+        moves, homeless = along.place(along.Disks(far, disks.vbds, disks.vdis), room)
+        if homeless:
+            raise ValueError(f"Host {self.host['name_label']} has no room for the memory and disks of {', '.join(names(homeless))}.")
+        return {move.vm["ref"]: move for move in moves}
 
     def _bring_back(self, guests: list[Record]) -> None:
         """One after the other; one that fails stays noted and does not keep the others away."""
@@ -164,7 +213,10 @@ class Maintenance:
         for number, vm in enumerate(guests, 1):
             self.module.progress(f"{vm['name_label']} comes back ({number} of {len(guests)})")
             try:
-                self.module.run("VM.pool_migrate", vm["ref"], self.ref, options)
+                if vm["ref"] in self.homeward:
+                    self._carry(self.homeward[vm["ref"]])
+                else:
+                    self.module.run("VM.pool_migrate", vm["ref"], self.ref, options)
             except XapiError as error:
                 failed[vm["uuid"]] = vm, records.name_refs(self.session, error)
         if failed:
