@@ -122,7 +122,7 @@ def _storage(scene: Scene, vm: Record) -> tuple[str, str]:
         if not sr["shared"]:
             reasons.append(f"{what} is on SR '{sr['name_label']}', which is local to {scene.names(pbds)}")
             cures.append("Eject the CD." if vbd["type"] == "CD" else
-                         "Move the disk to a shared SR, let the guest take it along (move_disks), or shut it down.")
+                         "Move the disk to a shared SR, let the guest leave together with its disks (move_disks), or shut it down.")
             continue
         reasons.append(f"{what} is on SR '{sr['name_label']}', which is not attached on {scene.names(lacking)} "
                        "(XAPI moves a guest only if every enabled host could run it)")
