@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_view
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import (
     NULL,
     records,
@@ -42,3 +43,11 @@ def pool_view(record: Record, srs: Mapping[str, Record]) -> Record:
 def sr_view(record: Record | None) -> dict[str, str] | None:
     """An SR as {name, uuid}: names of SRs repeat (each host may have its "Local storage")."""
     return {"name": record["name_label"], "uuid": record["uuid"]} if record else None
+
+
+def ha_sr(session: Session, pool: Record) -> Record | None:
+    """The SR that holds the state file of high availability; None while that is off. Two calls while it is on."""
+    if not pool["ha_enabled"]:
+        return None
+    vdis = select(session, "VDI", refs=pool["ha_statefiles"])
+    return next(iter(select(session, "SR", refs={vdi["SR"] for vdi in vdis.values()}).values()), None)

@@ -10,7 +10,7 @@ short_description: Look at a pool
 version_added: 1.0.0
 description:
   - Returns the pool that O(hostname) leads to, with its coordinator, its hosts and the state of high availability,
-    in at most four calls.
+    in at most four calls, six with high availability.
 author:
   - nobloat.xen contributors (@nobloat)
 extends_documentation_fragment:
@@ -125,6 +125,7 @@ pools:
         allow_overcommit: false
         overcommitted: false
         cluster_stack: xhad
+        sr: null
       contains:
         enabled:
           description: Whether it is on.
@@ -144,14 +145,19 @@ pools:
         cluster_stack:
           description: Name of the software that watches the hosts.
           type: str
+        sr:
+          description: SR that holds the state file; null while high availability is off.
+          type: dict
 """
 
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.pool import (
+    ha_sr,
     pool_view,
     read_pool,
+    sr_view,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 
@@ -161,7 +167,9 @@ Record = dict[str, Any]
 def look(module: XapiModule) -> dict[str, Any]:
     record, srs = read_pool(module.xapi)
     hosts, metrics = records(module.xapi, "host"), records(module.xapi, "host_metrics")
-    return {"pools": [{**pool_view(record, srs), **pool_facts(record, hosts, metrics)}]}
+    facts = pool_facts(record, hosts, metrics)
+    facts["ha"]["sr"] = sr_view(ha_sr(module.xapi, record))
+    return {"pools": [{**pool_view(record, srs), **facts}]}
 
 
 def pool_facts(record: Record, hosts: dict[str, Record], metrics: dict[str, Record]) -> Record:

@@ -218,23 +218,3 @@ def get_license_state(ctx: Context, pool: Row) -> dict[str, str]:
 @message("pool.has_extension")
 def has_extension(ctx: Context, pool: Row, name: str) -> bool:
     return False
-
-
-# -- high availability, which is off
-
-
-@message("pool.disable_ha")
-def disable_ha(ctx: Context) -> None:
-    raise XapiError("HA_NOT_ENABLED")
-
-
-@message("pool.ha_prevent_restarts_for")
-def ha_prevent_restarts_for(ctx: Context, seconds: int) -> None:
-    raise XapiError("HA_NOT_ENABLED")
-
-
-@message("pool.set_ha_host_failures_to_tolerate")
-def set_ha_host_failures_to_tolerate(ctx: Context, pool: Row, value: int) -> None:
-    if value < 0:
-        raise XapiError("INVALID_VALUE", "ha_host_failures_to_tolerate", value)
-    pool.ha_host_failures_to_tolerate = value
