@@ -11,7 +11,7 @@ CHECK := $(BIN)/python tools/check.py
 ACTIVE := . .work/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity unit integration conformance molecule lab faults bench docs clean ready ready-demo
+.PHONY: help demo demo-down test lint sanity unit integration conformance molecule lab pxe faults bench docs clean ready ready-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ molecule: ready ## the main job on the embedded lab, by molecule
 
 lab: ready ## nodes and guests with real kernels; root on Debian
 	@$(CHECK) lab -- $(ARGS)
+
+pxe: ready ## bare machines are installed over the network, with BIOS and UEFI; root on Debian
+	@$(CHECK) pxe -- $(ARGS)
 
 faults: ready ## what happens to acknowledged writes when nodes, cables, disks and controllers fail; root on Debian
 	@$(CHECK) faults -- $(ARGS)

@@ -225,6 +225,17 @@ def lab(session: nox.Session) -> None:
     session.run("pytest", "tests/lab_tests", "-rs", *session.posargs, env={**environment, "LAB_OLDEST_CORE": str(oldest / "bin")})
 
 
+@nox.session(python=NEWEST.interpreter)
+def pxe(session: nox.Session) -> None:
+    """Bare machines (QEMU) that role pxe_server installs, with BIOS and UEFI. Where that cannot be, it says why and is skipped."""
+    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
+    environment = ansible_environment(session)
+    why = session.run("python", "-m", "pxe.material", silent=True, log=False, success_codes=[0, 3], env=environment)
+    if why:
+        session.skip(str(why).strip())
+    session.run("pytest", "tests/pxe", "-rs", *session.posargs, env=environment)
+
+
 @nox.session(python=NEWEST.interpreter, default=False)
 def faults(session: nox.Session) -> None:
     """Power cuts, cables, disks and broken-off playbooks (tests/faults), with a guest that writes meanwhile."""

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).resolve().parent.parent / "roles"
+GUIDES = {"pxe_server": "docs/provisioning.md"}  # of roles that playbooks/site.yml does not use
 
 
 def prose(text: str | list[str]) -> str:
@@ -42,6 +43,8 @@ def readme(role: Path) -> str:
         lines += [f"{spec['short_description']}.", ""]
         lines += [line for part in ([description] if isinstance(description, str) else description) for line in (prose(part), "")]
         lines += ["| variable | type | default | what it is |", "|---|---|---|---|", *rows(spec["options"]), ""]
+    if role.name in GUIDES:
+        return "\n".join([*lines, f"How to use it: [{GUIDES[role.name]}](../../{GUIDES[role.name]}).", ""])
     return "\n".join([*lines, "It checks its variables first, works in check mode, looks at the pool in the end, and a second run changes",
                       "nothing. See [playbooks/site.yml](../../playbooks/site.yml) for its use.", ""])
 

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What udhcpc runs.
+[ "$1" != bound ] || ip addr add "${ip:?}/${mask:?}" dev "${interface:?}"

@@ -1,0 +1,279 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The check-in of role pxe_server, asked over real connections: what it takes, what it refuses, what it takes away."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[3] / "roles/pxe_server/files/checkin.py"
+TOKEN = "0123456789abcdef" * 3
+FOLDER = "a1B2" * 8
+
+
+@pytest.fixture(scope="module")
+def checkin() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("checkin", SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class World:
+    """A server of its own, with armed hosts."""
+
+    def __init__(self, checkin: ModuleType, folder: Path, callback: dict[str, str] | None) -> None:
+        self.folder = folder
+        self.states = folder / "state"
+        for name in ("state", "http/hosts", "tftp/pxelinux.cfg", "tftp/grub/hosts"):
+            (folder / name).mkdir(parents=True)
+        self.server = checkin.server({"address": "127.0.0.1", "port": 0, "root": str(folder), "callback": callback})
+        self.desk = self.server.RequestHandlerClass.desk
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def end(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def arm(self, host: str = "host1", token: str = TOKEN, folder: str = "") -> None:
+        self.desk.arm(host, token, folder or f"{host}-{FOLDER}", {"answers": "secret", "installation-start": f"token {token}"},
+                      {f"pxelinux.cfg/{host}": "bios", f"grub/hosts/{host}": "uefi"})
+
+    def armed(self, host: str = "host1") -> list[bool]:
+        """Whether it would boot the installer, with BIOS and with UEFI, and whether its answers are there."""
+        paths = (f"tftp/pxelinux.cfg/{host}", f"tftp/grub/hosts/{host}", f"http/hosts/{host}-{FOLDER}/answers")
+        return [(self.folder / path).exists() for path in paths]
+
+    def state(self, host: str = "host1") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.states / f"{host}.json").read_text(encoding="utf-8"))
+        return found
+
+    def ask(self, state: object = "started", *, host: str = "host1", token: object = TOKEN, body: bytes | None = None,
+            path: str = "", method: str = "POST", headers: dict[str, str] | None = None) -> int:
+        return self.said(state, host, token, body, path, method, headers)[0]
+
+    def said(self, state: object = "started", host: str = "host1", token: object = TOKEN, body: bytes | None = None,
+             path: str = "", method: str = "POST", headers: dict[str, str] | None = None) -> tuple[int, str]:
+        link = http.client.HTTPConnection(*self.server.server_address[:2], timeout=10)
+        said = json.dumps({"token": token, "state": state}).encode() if body is None else body
+        link.request(method, path or f"/checkin/{host}", said, headers or {})
+        answer = link.getresponse()
+        text = answer.read().decode()
+        link.close()
+        return answer.status, text
+
+
+@pytest.fixture
+def make(checkin: ModuleType, tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def one(callback: dict[str, str] | None = None) -> World:
+        made.append(World(checkin, tmp_path, callback))
+        return made[-1]
+
+    yield one
+    for world in made:
+        world.end()
+
+
+@pytest.fixture
+def world(make: Callable[..., World]) -> World:
+    made = make()
+    made.arm()
+    return made
+
+
+def test_started_disarms_and_complete_ends(world: World) -> None:
+    assert world.ask("started") == 204
+    assert world.armed() == [False, False, True] and world.state()["state"] == "started"
+    assert world.ask("complete") == 204
+    assert world.armed() == [False, False, False]
+    assert [each["state"] for each in world.state()["history"]] == ["armed", "started", "complete"]
+    assert stat.S_IMODE((world.states / "host1.json").stat().st_mode) == 0o600
+
+
+def test_failed_ends_too(world: World) -> None:
+    assert [world.ask("started"), world.ask("failed"), world.ask("complete")] == [204, 204, 403]
+    assert world.state()["state"] == "failed"
+
+
+def test_the_first_script_is_given_to_what_is_disarmed(world: World) -> None:
+    """It may be fetched again, as long as its check-in has not been taken."""
+    for _each in range(2):
+        assert world.said(method="GET", path=f"/start/host1-{FOLDER}") == (200, f"token {TOKEN}")
+        assert world.armed() == [False, False, True] and world.state()["state"] == "armed"
+    assert world.ask("started") == 204
+    assert world.ask(method="GET", path=f"/start/host1-{FOLDER}") == 404
+    assert world.ask("complete") == 204
+
+
+def test_who_cannot_be_disarmed_gets_no_script(world: World) -> None:
+    known = world.state()
+    (world.states / "host1.json").write_text(json.dumps({**known, "boot_files": [str(world.states)]}), encoding="utf-8")
+    assert world.ask(method="GET", path=f"/start/host1-{FOLDER}") == 500
+
+
+def test_arming_again_ends_the_token_before(world: World) -> None:
+    world.arm(token="another" * 7, folder="host1-other")
+    assert [path.name for path in (world.folder / "http/hosts").iterdir()] == ["host1-other"]
+    assert [world.ask(), world.ask(token="another" * 7)] == [403, 204]
+    world.arm()
+    assert world.armed() == [True, True, True] and len(world.state()["history"]) == 1
+
+
+def test_what_boots_comes_last(world: World) -> None:
+    """An arming that is broken off lets nothing be booted."""
+    (world.folder / f"http/hosts/host2-{FOLDER}").mkdir()
+    with pytest.raises(FileExistsError):
+        world.arm("host2")
+    assert world.armed("host2")[:2] == [False, False] and world.ask(host="host2") == 403
+
+
+def test_disarming_forgets(world: World) -> None:
+    assert [world.desk.disarm("host1"), world.desk.disarm("host1"), world.desk.disarm("host2")] == [True, False, False]
+    assert world.armed() == [False, False, False] and world.ask() == 403
+    assert [path.name for path in world.folder.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_commands(world: World) -> None:
+    settings = world.folder / "settings.json"
+    settings.write_text(json.dumps({"address": "127.0.0.1", "port": 0, "root": str(world.folder), "callback": None}), encoding="utf-8")
+    command = [sys.executable, "-I", str(SOURCE), str(settings)]
+    hosts = [{"host": "host2", "token": "another" * 7, "folder": f"host2-{FOLDER}", "served": {"answers": "x"},
+              "boot": {"pxelinux.cfg/host2": "bios", "grub/hosts/host2": "uefi"}}]
+    subprocess.run([*command, "arm"], input=json.dumps(hosts), text=True, check=True)
+    assert world.armed("host2") == [True, True, True]
+    assert stat.S_IMODE((world.folder / "tftp/grub/hosts/host2").stat().st_mode) == 0o644
+    assert not (world.folder / f"http/hosts/host2-{FOLDER}/answers").stat().st_mode & stat.S_IRWXO
+    assert world.ask(host="host2", token="another" * 7) == 204
+    done = subprocess.run([*command, "disarm", "host2", "host3"], capture_output=True, text=True, check=True)
+    assert done.stdout == "host2\n"
+
+
+@pytest.mark.parametrize("token", ["", "x", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), "\u00e4" * 48, "\ud800" * 48])
+def test_a_wrong_token_changes_nothing(world: World, token: str) -> None:
+    before = world.state()
+    assert world.ask(token=token) == 403
+    assert world.state() == before and world.armed() == [True, True, True]
+
+
+def test_an_unknown_host_is_answered_like_a_wrong_token(world: World) -> None:
+    assert world.ask(host="host2") == 403
+    assert sorted(path.name for path in world.states.iterdir()) == ["host1.json", "lock"]
+
+
+def test_a_token_is_of_one_host(world: World) -> None:
+    world.arm("host2", "another" * 7)
+    assert world.ask(host="host2") == 403
+    assert world.armed("host2") == [True, True, True]
+
+
+def test_each_state_is_taken_once_and_in_order(world: World) -> None:
+    assert world.ask("complete") == 409
+    assert world.armed() == [True, True, True]
+    assert [world.ask("started"), world.ask("started")] == [204, 409]
+    assert [world.ask("complete"), world.ask("complete"), world.ask("started"), world.ask("failed")] == [204, 403, 403, 403]
+
+
+def test_an_ended_token_is_none_even_an_empty_one(world: World) -> None:
+    assert [world.ask("started"), world.ask("complete")] == [204, 204]
+    assert world.ask(token="") == 403
+
+
+def test_of_many_at_once_one_is_taken(world: World) -> None:
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(world.ask("started"))) for _each in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [204, *[409] * 19]
+
+
+def test_what_cannot_be_disarmed_has_not_started(world: World) -> None:
+    """The installer then stops: it would be booted again."""
+    known = world.state()
+    folder = world.folder / "not-a-file"
+    folder.mkdir()
+    (world.states / "host1.json").write_text(json.dumps({**known, "boot_files": [str(folder)]}), encoding="utf-8")
+    assert world.ask("started") == 500
+    assert world.state()["state"] == "armed"
+
+
+@pytest.mark.parametrize(("asked", "status"), [
+    ({"path": "/"}, 404), ({"path": "/checkin/"}, 404), ({"path": "/checkin/../host1"}, 404), ({"path": "/checkin/host1/"}, 404),
+    ({"path": "/checkin/..%2fhost1"}, 404), ({"path": "/checkin/Host1"}, 404), ({"path": "/checkin/host1?x"}, 404),
+    ({"method": "GET"}, 404), ({"method": "GET", "path": "/start/host1"}, 404),
+    ({"method": "GET", "path": f"/start/host1-{FOLDER[:-1]}x"}, 404), ({"method": "GET", "path": f"/start/host2-{FOLDER}"}, 404),
+    ({"method": "GET", "path": f"/start/../host1-{FOLDER}"}, 404),
+    ({"method": "PUT"}, 501),
+    ({"body": b"{"}, 400), ({"body": b"\xff\xfe"}, 400), ({"body": b"[]"}, 400), ({"body": b"{}"}, 400),
+    ({"state": "armed"}, 400), ({"state": ["started"]}, 400), ({"token": None}, 400), ({"token": 1}, 400),
+    ({"body": json.dumps({"token": TOKEN, "state": "started", "more": ""}).encode()}, 400),
+    ({"body": b"x" * 5000}, 413), ({"headers": {"Content-Length": "-1"}}, 411), ({"headers": {"Content-Length": "1e3"}}, 411),
+    ({"body": b"[" * 4000}, 400),
+])
+def test_what_is_no_check_in(world: World, asked: dict[str, Any], status: int) -> None:
+    before = world.state()
+    assert world.ask(**asked) == status
+    assert world.state() == before and world.armed() == [True, True, True]
+
+
+def test_a_client_that_says_nothing_keeps_nobody_waiting(world: World) -> None:
+    with socket.create_connection(world.server.server_address[:2]) as silent:
+        silent.sendall(b"POST /checkin/host1 HTTP/1.1\r\nContent-Length: 50\r\n\r\n{")
+        assert world.ask("started") == 204
+
+
+@pytest.mark.parametrize("ended", ["complete", "failed"])
+def test_awx_is_called_back_once_for_what_is_complete(make: Callable[..., World], ended: str) -> None:
+    calls: list[dict[str, Any]] = []
+
+    class Awx(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            calls.append({"path": self.path, **json.loads(self.rfile.read(int(self.headers["Content-Length"])))})
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    awx = HTTPServer(("127.0.0.1", 0), Awx)
+    thread = threading.Thread(target=awx.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        path = "/api/v2/job_templates/7/callback/"
+        world = make({"url": f"http://127.0.0.1:{awx.server_address[1]}{path}", "host_config_key": "key"})
+        world.arm()
+        assert [world.ask("started"), world.ask(ended)] == [204, 204]
+        deadline = time.monotonic() + 10
+        while ended == "complete" and "callback" not in world.state() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        awx.shutdown()
+        awx.server_close()
+        thread.join()
+    if ended == "complete":
+        assert calls == [{"path": path, "host_config_key": "key", "extra_vars": {"pxe_server_completed": "host1"}}]
+        assert world.state()["callback"] == "202"
+    else:
+        assert calls == []
