@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Playbooks in whose middle a node loses power: the same playbook again does what is left."""
+"""Playbooks in whose middle a node loses power, or that are killed: the same playbook again does what is left."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def test_guest_grow(busy: World) -> None:
 
 @pytest.fixture
 def bare(world: World) -> Iterator[World]:
-    """Another lab, before site.yml; the first one rests."""
-    world.load.stop()
-    world.lab.down()
+    """Another lab beside the first one, before site.yml."""
     fresh = World("faults-site")
     fresh.up()
     try:
@@ -62,15 +60,16 @@ def bare(world: World) -> Iterator[World]:
 
 
 def test_site(bare: World) -> None:
-    """The last one, as it needs machines of its own."""
     world, watch = bare, Watch()
-    for moment in ("New legs", "Imports", "Guests with their legs"):
+    for moment in ("New legs", "Imports"):
         with world.interrupted("site", after=moment):
             world.lab.kill(["node2"])
         world.lab.start(["node2"])
+    with world.interrupted("site", after="Guests with their legs", kill=True):
+        pass
     world.play("site")
     world.load.start(world.guest)
     world.load.grow(50)
     world.whole()
     world.again("site")
-    world.note("three power cuts in the middle of site.yml", watch())
+    world.note("two power cuts in the middle of site.yml, then its controller killed", watch())

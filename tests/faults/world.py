@@ -20,9 +20,8 @@ import yaml
 
 from faults.load import Load
 from lab import description
-from lab.lab import Lab
 from lab.machine import Box
-from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
+from lab_tests.helpers import Played, Xapi, named, play, playbook_command, playbook_environment, until
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "web1"
@@ -42,7 +41,7 @@ class World:
     """A lab, and the load on its guest."""
 
     def __init__(self, name: str, **more: Any) -> None:
-        self.lab = Lab(name)
+        self.lab = named(name)
         self.more = more
         self.load = Load(f"{MOUNT}/records")
         self.lost = "?"

@@ -25,10 +25,15 @@ from lab.inventory import write
 from lab.lab import Lab
 
 
+def named(name: str) -> Lab:
+    """The lab of this id, after $LAB_ID, if there is one: so that two runs do not meet."""
+    return Lab("-".join([*filter(None, [os.environ.get("LAB_ID")]), name])[:21].rstrip("-"))
+
+
 @contextmanager
 def booted(name: str, **content: Any) -> Iterator[Lab]:
-    """A lab for the length of a with block, of this id (after $LAB_ID, if there is one); `reap` removes it if we are killed."""
-    lab = Lab("-".join([*filter(None, [os.environ.get("LAB_ID")]), name])[:21].rstrip("-"))
+    """A lab for the length of a with block; `reap` removes it if we are killed."""
+    lab = named(name)
     lab.up(description.parse(content), owned=True)
     try:
         yield lab

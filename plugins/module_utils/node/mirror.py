@@ -272,7 +272,7 @@ class Mirror:
             if name in good:
                 continue
             half = self.arrays.half(path)
-            if not half and not self.blocks.users(path):
+            if not half and not [user for user in self.blocks.users(path) if user != f"device {array}"]:
                 # It was away when its device grew, so the kernel could not move its superblock.
                 half = self.arrays.displaced(path)
                 if half and halves and half.uuid == halves[0][1].uuid:

@@ -309,6 +309,12 @@ def test_a_half_that_has_grown_while_it_was_away(arrays: Fake, monkeypatch: pyte
     monkeypatch.setattr(arrays, "displaced", lambda path: lost if path == "/dev/xvdc" else None)
     monkeypatch.setattr(arrays, "replaced", lambda path: arrays.calls.append(f"put {path}"))
     assert make(arrays, "xvdb", "xvdc") == ["put /dev/xvdc", "mdadm --manage /dev/md127 --failfast --re-add /dev/xvdc"]
+    arrays.calls.clear()
+    arrays.runs(xvdb="in_sync", xvdc="faulty")
+    arrays.superblocks.pop("xvdc", None)
+    assert make(arrays, "xvdb", "xvdc")[:2] == ["put /dev/xvdc", "mdadm --manage /dev/md127 --remove /dev/xvdc"]
+    arrays.runs(xvdb="in_sync")
+    arrays.superblocks.pop("xvdc", None)
     lost.uuid = "another"
     with pytest.raises(NodeError, match="not blank"):
         plan(arrays, "xvdb", "xvdc")
