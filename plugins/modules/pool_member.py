@@ -40,6 +40,11 @@ options:
     description:
       - Password of O(host_username). If omitted, it is O(password). From then on the host has the pool's.
     type: str
+  host_validate_certs:
+    description:
+      - Whether the certificate of the host that joins is checked. A freshly installed host has one that it made itself.
+      - If omitted, it is O(validate_certs).
+    type: bool
   force:
     description:
       - Join although CPUs or the updates of the software differ. Guests may then not be able to migrate between the hosts.
@@ -134,6 +139,7 @@ SPEC = {
     "address": {"type": "str"},
     "host_username": {"type": "str", "default": "root"},
     "host_password": {"type": "str", "no_log": True},
+    "host_validate_certs": {"type": "bool"},
     "force": {"type": "bool", "default": False},
     "allow_destroy_local_storage": {"type": "bool", "default": False},
 }
@@ -177,9 +183,10 @@ def plan_join(module: XapiModule, changes: ChangeSet, pool: joining.Side) -> Non
     if not params["password"]:
         raise ValueError("The joining host logs in to the pool itself: give password, and username if it is not root.")
     address = params["address"] or params["name"]
+    checked = params["validate_certs"] if params["host_validate_certs"] is None else params["host_validate_certs"]
     host_session = Session(
         address, params["host_username"], params["host_password"] or params["password"], timeout=params["timeout"],
-        validate_certs=params["validate_certs"], ca_path=params["ca_path"],
+        validate_certs=checked, ca_path=params["ca_path"],
     )
     asked = host_session.url
     host_session.login()
