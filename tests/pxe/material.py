@@ -32,7 +32,8 @@ NEEDED = {  # on the machine that the tests run on, and the Debian packages that
     "/usr/bin/grub-mkimage": "grub-common",
     "/usr/lib/grub/x86_64-efi/moddep.lst": "grub-efi-amd64-bin",
 }
-KERNEL = "linux-image-cloud-amd64"
+KERNEL = ("linux-image-amd64", r"linux-image-\S+")  # what depends on the newest one, and what that is called
+HYPERVISOR = ("xen-system-amd64", r"xen-hypervisor-\S+")
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk")
 LOCAL_DISK = "THIS IS THE LOCAL DISK"
 
@@ -89,16 +90,30 @@ def repository(packages: Iterable[Path], folder: Path) -> None:
 
 
 def tree(folder: Path) -> None:
-    """What an ISO of ours has: boot/vmlinuz, install.img, system.img."""
+    """What an ISO of ours has, as those of XCP-ng: boot/xen.gz, boot/vmlinuz, install.img; and system.img, which is installed."""
+    packages = [download(newest(*names), CACHE / "system") for names in (KERNEL, HYPERVISOR)]
+    made_of = "\n".join([*(package.name for package in packages),
+                         *((HERE / name).read_text(encoding="utf-8") for name in ("material.py", "installer.sh", "lease.sh"))])
+    stamp = folder.with_suffix(".made-of")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == made_of:
+        return
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "boot").mkdir(parents=True)
-    kernel = next(line.split()[-1] for line in run("apt-cache", "depends", KERNEL).splitlines() if "Depends: linux-image-" in line)
-    unpacked = folder.parent / "kernel"
+    unpacked = folder.with_suffix(".unpacked")
     shutil.rmtree(unpacked, ignore_errors=True)
-    run("dpkg-deb", "--extract", download(kernel, CACHE / "kernel"), unpacked)
+    for package in packages:
+        run("dpkg-deb", "--extract", package, unpacked)
     shutil.copy(next((unpacked / "boot").glob("vmlinuz-*")), folder / "boot/vmlinuz")
+    shutil.copy(next((unpacked / "boot").glob("xen-*.gz")), folder / "boot/xen.gz")
     initrd(unpacked, folder / "install.img")
     system(folder / "system.img")
+    shutil.rmtree(unpacked)
+    stamp.write_text(made_of, encoding="utf-8")
+
+
+def newest(meta: str, pattern: str) -> str:
+    """What a package that always depends on the newest one depends on."""
+    return re.findall(rf"Depends: ({pattern})", run("apt-cache", "depends", meta))[0]
 
 
 def initrd(kernel: Path, path: Path) -> None:

@@ -58,7 +58,7 @@ class Machine:
 
     def boot(self, timeout: float = 240.0, *, until: str = "") -> str:
         """Power on, and wait until it is off again, or its console has said something. What its console said."""
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot", "-vga", "none"]
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot", "-vga", "none"]
         if self.uefi:
             command += ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
                         "-drive", f"if=pflash,format=raw,file={self.folder / 'variables'}"]

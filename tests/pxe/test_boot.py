@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Role pxe_server with real parts: its node runs dnsmasq, nginx and the check-in under systemd; bare machines boot from it.
 
-Only the installer is a stand-in (installer.sh). What is asserted comes from consoles, disks and the server's own logs and files.
+Only the installer is a stand-in (installer.sh), on Debian's Xen and kernel. What is asserted comes from consoles, disks and the
+server's own logs and files.
 The tests follow each other: each finds what the one before it has left.
 """
 
@@ -26,7 +27,7 @@ PLAY = """
 - hosts: pxe1
   gather_facts: false
   vars:
-    plain: {hypervisor: '', kernel_arguments: console=ttyS0 quiet}
+    xen: {hypervisor_arguments: 'dom0_mem=512M,max:512M com1=115200,8n1 console=com1', kernel_arguments: console=hvc0 quiet install}
     answers:
       sr_type: ext
       disk: {names: [vda], guest_storage: false}
@@ -35,10 +36,15 @@ PLAY = """
     pxe_server_address: 10.66.0.1
     pxe_server_dhcp_range: 10.66.0.200,10.66.0.209
     pxe_server_images:
-      - {name: medium, version: xcp-ng-8.3, iso: /srv/stand-in.iso, boot: "{{ plain }}"}
-      - {name: folder, version: xcp-ng-8.3, tree: /srv/stand-in, boot: "{{ plain }}"}
+      - {name: medium, version: xcp-ng-8.3, iso: /srv/stand-in.iso, boot: "{{ xen }}"}
+      - {name: folder, version: xcp-ng-8.3, tree: /srv/stand-in, boot: "{{ xen }}"}
+      - {name: linux, version: xcp-ng-8.3, tree: /srv/stand-in, boot: {hypervisor: '', kernel_arguments: console=ttyS0 quiet}}
     pxe_server_hosts:
-      - {name: bios1, mac: '52:54:00:00:01:0a', image: medium, answers: "{{ answers }}", kernel_arguments: marker=first}
+      - name: bios1
+        mac: '52:54:00:00:01:0a'
+        image: "{{ image | default('medium') }}"
+        answers: "{{ answers }}"
+        kernel_arguments: marker=first
       - name: uefi1
         mac: '52:54:00:00:01:0B'
         image: folder
@@ -108,8 +114,8 @@ def test_an_answer_file_that_would_not_be_read_is_refused(job: Job) -> None:
 
 
 def test_an_installer_whose_check_in_is_refused_installs_nothing(job: Job, machines: dict[str, Machine], server: Server) -> None:
-    """As with a token that is not of this arming: it powers off before it has written anything."""
-    assert job.run("arm", pxe_server_arm=list(MACS)).ok().changed
+    """As with a token that is not of this arming: it powers off before it has written anything. Here without Xen."""
+    assert job.run("arm", pxe_server_arm=list(MACS), image="linux").ok().changed
     folder, token = secrets(server, "bios1")
     server.sh(f"sed -i s/{token}/another/ /srv/pxe/http/hosts/{folder}/installation-start")
     console = machines["bios1"].boot()
@@ -133,11 +139,12 @@ def test_a_machine_is_installed_once(name: str, job: Job, machines: dict[str, Ma
     loader = {"grubx64.efi", "grub/hosts/52:54:00:00:01:0b.cfg"} if machine.uefi else {"lpxelinux.0", "pxelinux.cfg/01-52-54-00-00-01-0a"}
     assert loader <= set(tftp)
     assert list(dict.fromkeys(http)) == [
-        f"/images/{image}/boot/vmlinuz", f"/images/{image}/install.img", f"/hosts/{folder}/answers",
+        f"/images/{image}/boot/xen.gz", f"/images/{image}/boot/vmlinuz", f"/images/{image}/install.img", f"/hosts/{folder}/answers",
         f"/images/{image}/system.img",
         *[f"/hosts/{folder}/filesystem-populated"] * machine.uefi, f"/hosts/{folder}/installation-complete"]
     arguments = console.partition("INSTALLER: arguments: ")[2].splitlines()[0].split()
-    assert f"answerfile=http://10.66.0.1/hosts/{folder}/answers" in arguments and "console=ttyS0" in arguments
+    assert f"answerfile=http://10.66.0.1/hosts/{folder}/answers" in arguments and "install" in arguments
+    assert "dom0_mem=512M" in console.partition("(XEN) Command line: ")[2].splitlines()[0]
     assert ("marker=first" in arguments) == (name == "bios1")
     assert "INSTALLER: end: 0" in console
     assert [each["state"] for each in state(server, name)["history"]] == ["armed", "started", "complete"]
