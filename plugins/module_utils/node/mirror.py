@@ -266,7 +266,8 @@ class Mirror:
         if lost:
             plan.step("forget devices that are gone", partial(self._manage, array, "--remove", "detached"))
         halves = [(names.get(member, f"/dev/{member}"), half) for member in good if "in_sync" in flags[member]
-                  for half in [self.arrays.half(f"/dev/{member}")] if half]
+                  # One that has grown under the array has its superblock where its end was.
+                  for half in [self.arrays.half(f"/dev/{member}") or self.arrays.displaced(f"/dev/{member}")] if half]
         fresh = []
         for name, path in names.items():
             if name in good:

@@ -98,6 +98,7 @@ def displaced(path: str, size: int) -> Optional[Superblock]:
     It is looked for from the end, so that one of an earlier size, which may lie in the data still, is not taken for it.
     """
     with open(path, "rb") as stream:
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # md writes past what is cached of the device
         end = place(size)
         while end > 0:
             start = max(0, end - CHUNK)
