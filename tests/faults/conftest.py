@@ -9,26 +9,33 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.world import World
+from faults.world import World, made
 
 pytest_plugins = ["lab_tests.conftest"]  # which skips all where no lab can run
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
-    """A guest that runs and writes its first records. At the end, the figures are printed."""
-    made = World("faults")
-    made.up()
-    try:
-        made.play("site")
-        made.load.start(made.guest)
-        yield made
-    finally:
-        made.load.stop()
-        made.lab.down()
-        print("\n\n| fault | longest stall, s | acknowledged | lost | whole again after, s |\n|---|---|---|---|---|")
-        for fault, figures in made.figures:
-            print(f"| {fault} | {figures} |")
+def figures() -> Iterator[list[str]]:
+    """Rows of a table, printed when all is done."""
+    rows: list[str] = []
+    yield rows
+    print("\n\n| fault | longest stall, s | acknowledged | lost | whole again after, s |\n|---|---|---|---|---|", *rows, sep="\n")
+
+
+@pytest.fixture(scope="session")
+def world(figures: list[str]) -> Iterator[World]:
+    """A guest that runs and writes its first records."""
+    with made("faults", figures) as whole:
+        whole.play("site")
+        whole.load.start(whole.guest)
+        yield whole
+
+
+@pytest.fixture
+def bare(figures: list[str]) -> Iterator[World]:
+    """Another lab, before site.yml."""
+    with made("faults-site", figures) as fresh:
+        yield fresh
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
+from typing import Any
 
 from faults.world import DISK, GUEST, Watch, World
 from lab_tests.helpers import until
@@ -31,7 +29,7 @@ def test_node_return(busy: World) -> None:
 
 def test_guest_grow(busy: World) -> None:
     world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
-    wanted = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
+    wanted: dict[str, Any] = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
     with world.interrupted("guest_grow", after="Legs that are too small", **wanted):
         world.lab.kill([remote])
     until(world.degraded, 60, "the mirror has lost its half")
@@ -44,19 +42,6 @@ def test_guest_grow(busy: World) -> None:
     world.whole()
     world.again("guest_grow", **wanted)
     world.note("power cut in the middle of guest_grow.yml", watch())
-
-
-@pytest.fixture
-def bare(world: World) -> Iterator[World]:
-    """Another lab beside the first one, before site.yml."""
-    fresh = World("faults-site")
-    fresh.up()
-    try:
-        yield fresh
-    finally:
-        fresh.load.stop()
-        fresh.lab.down()
-        world.figures += fresh.figures
 
 
 def test_site(bare: World) -> None:

@@ -40,12 +40,12 @@ def described(**more: Any) -> dict[str, Any]:
 class World:
     """A lab, and the load on its guest."""
 
-    def __init__(self, name: str, **more: Any) -> None:
+    def __init__(self, name: str, figures: list[str] | None = None, **more: Any) -> None:
         self.lab = named(name)
         self.more = more
+        self.figures = [] if figures is None else figures
         self.load = Load(f"{MOUNT}/records")
         self.lost = "?"
-        self.figures: list[tuple[str, str]] = []
 
     def up(self) -> None:
         """Only the machines."""
@@ -170,10 +170,22 @@ class World:
     # -- figures
 
     def note(self, fault: str, seconds: float) -> None:
-        """For the table at the end: what the load saw, and how long it took until all was well again."""
+        """A row for the table at the end: what the load saw, and how long it took until all was well again."""
         load = self.load
-        self.figures.append((fault, f"{load.stall:.2f} | {load.count} | {self.lost} | {seconds:.0f}"))
+        self.figures.append(f"| {fault} | {load.stall:.2f} | {load.count} | {self.lost} | {seconds:.0f} |")
         load.stall, load.count = 0.0, 0
+
+
+@contextmanager
+def made(name: str, figures: list[str]) -> Iterator[World]:
+    """The machines of a world for the length of a with block."""
+    world = World(name, figures)
+    world.up()
+    try:
+        yield world
+    finally:
+        world.load.stop()
+        world.lab.down()
 
 
 class Watch:
