@@ -29,12 +29,13 @@ VIF_KEYS = "network mac ip device"
 
 
 def add_templates(pool: Pool, wanted: Any, where: str) -> None:
-    """The default templates, unless `none` is wanted."""
-    if wanted not in ("default", "none"):
-        raise ScenarioError(f"{where}: {wanted!r}, known: default, none (custom ones are VMs with is_a_template: true)")
-    if wanted == "default":
-        for record in default_templates():
-            build_vm(pool, record)
+    """The default templates: all, none, or those named."""
+    templates = {record["name_label"]: record for record in default_templates()}
+    names = {"default": list(templates), "none": []}.get(wanted) if isinstance(wanted, str) else wanted
+    if not isinstance(names, list) or not templates.keys() >= set(names):
+        raise ScenarioError(f"{where}: {wanted!r}, known: default, none, or a list of names (custom ones are VMs with is_a_template: true)")
+    for name in names:
+        build_vm(pool, templates[name])
 
 
 def add_vms(pool: Pool, wanted: dict[str, Any], where: str) -> None:
