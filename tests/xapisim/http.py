@@ -12,6 +12,7 @@ import base64
 import contextlib
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -125,17 +126,26 @@ for _method, _path, _realm in (
     handler(_method, _path, _realm)(_not_here)
 
 
+def _tls_of(runtime: HostRuntime) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # only its owner can read it
+        file.write(runtime.private_key + runtime.certificate)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
 class HostServer:
     """The listeners of one host, one at each of its addresses; hang_up() makes it unreachable, listen() brings it back."""
 
-    def __init__(self, pool: Pool, runtime: HostRuntime, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, pool: Pool, runtime: HostRuntime, port: int, *, tls: bool = False) -> None:
         self._pool = pool
         self._runtime = runtime
-        self._tls = tls
+        self._secure, self._tls = tls, _tls_of(runtime) if tls else None
         self.port = port
         self._listeners: dict[str, socket.socket] = {}  # by address
         self._connections: dict[socket.socket, str] = {}  # to the address that it came to
-        runtime.listen, runtime.hang_up = self.listen, self.hang_up
+        runtime.listen, runtime.hang_up, runtime.renew = self.listen, self.hang_up, self.renew
 
     def listen(self) -> None:
         """Bind all addresses (port 0: a free one) and accept; let go of those that the host no longer has.
@@ -170,11 +180,22 @@ class HostServer:
         """Refuse connections and cut those there are."""
         self._drop(set(self._listeners))
 
-    def _drop(self, addresses: set[str]) -> None:
-        listeners = [self._listeners.pop(address) for address in addresses]
-        for sock in [*listeners, *(sock for sock, at in list(self._connections.items()) if at in addresses)]:
+    def renew(self) -> None:
+        """Serve TLS with the certificate that the host has now; the connections that there are end."""
+        self._tls = _tls_of(self._runtime) if self._secure else None
+        self._cut(set(self._listeners))
+
+    def _cut(self, addresses: set[str]) -> None:
+        for sock in [sock for sock, at in list(self._connections.items()) if at in addresses]:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self, addresses: set[str]) -> None:
+        listeners = [self._listeners.pop(address) for address in addresses]
+        for listener in listeners:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+        self._cut(addresses)
         for listener in listeners:
             listener.close()
 

@@ -35,7 +35,7 @@ COLLECT_EVERY = 300.0
 
 
 class HostRuntime:
-    """A host as the network sees it. `listen` and `hang_up` are set by the HTTP server."""
+    """A host as the network sees it. `listen`, `hang_up` and `renew` (its TLS) are set by the HTTP server."""
 
     def __init__(self, row: Row, name: str, address: str) -> None:
         self.row = row
@@ -49,8 +49,10 @@ class HostRuntime:
         self.silent_since = 0.0  # simulated time of its last death
         self.booting = False  # answers HOST_STILL_BOOTING
         self.local_sessions: set[str] = set()
+        self.certificate = self.private_key = ""  # what it presents to clients, PEM; leaf first
         self.listen: Callable[[], None] = lambda: None
         self.hang_up: Callable[[], None] = lambda: None
+        self.renew: Callable[[], None] = lambda: None
 
     @property
     def reachable(self) -> bool:
@@ -124,7 +126,10 @@ class Pool:
 
     def enlist(self, row: Row, address: str) -> HostRuntime:
         """Make a host known; nobody listens at its address yet."""
+        from .behaviour.host_certificate import provide
+
         runtime = self.hosts[row.uuid] = HostRuntime(row, row.name_label, address)
+        provide(self, runtime)
         return runtime
 
     def add_host(self, row: Row, address: str) -> HostRuntime:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import ssl
 import tempfile
 import threading
 from pathlib import Path
@@ -45,16 +44,17 @@ class Server:
         authority.cert_pem.write_to_path(str(self._folder / "ca.pem"))
         return authority
 
-    def _context(self, runtime: HostRuntime) -> ssl.SSLContext | None:
-        if self._authority is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(runtime.address, runtime.name.replace("_", "-"), "localhost").configure_cert(context)
-        return context
+    def _server(self, pool: Pool, runtime: HostRuntime, port: int) -> HostServer:
+        if self._authority is not None:
+            from .behaviour.host_certificate import issue
+
+            with pool.lock:
+                issue(pool, runtime, self._authority)
+        return HostServer(pool, runtime, port, tls=self._authority is not None)
 
     def open(self, pool: Pool, runtime: HostRuntime) -> None:
         """Listen at the address of a host that has come to a running pool."""
-        HostServer(pool, runtime, pool.port, self._context(runtime)).listen()
+        self._server(pool, runtime, pool.port).listen()
 
     def adopt(self, pool: Pool) -> None:
         """Serve a pool that has come into being while the others run."""
@@ -109,7 +109,7 @@ class Server:
             port, servers = wanted or (self._port if attempt == 0 else 0), []
             try:
                 for runtime in pool.hosts.values():
-                    server = HostServer(pool, runtime, port, self._context(runtime))
+                    server = self._server(pool, runtime, port)
                     server.listen()
                     servers.append(server)
                     port = server.port

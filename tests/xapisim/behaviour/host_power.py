@@ -193,7 +193,7 @@ def remove(pool: Pool, host: Row) -> None:
                 if row is not None:
                     db.destroy(row)
     metrics = {pif.metrics for pif in db.rows("PIF", host=host)}
-    for cls in ("PIF", "host_cpu"):
+    for cls in ("PIF", "host_cpu", "Certificate"):
         for row in db.rows(cls, host=host):
             db.destroy(row)
     for ref in metrics:

@@ -198,7 +198,10 @@ def _move(me: Pool, remote: Pool) -> None:
                 mover.move(row)
     mover.settle()
     nics(remote)[host.uuid] = nics(me)[old.uuid]
+    for certificate in db.rows("Certificate", host=old):
+        mover.move(certificate)
     new = remote.enlist(host, runtime.address)
+    new.certificate, new.private_key = runtime.certificate, runtime.private_key
     new.alive = False
     for row in mover.moved.values():
         refresh(row)
