@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import time
@@ -22,15 +23,17 @@ NULL = "OpaqueRef:NULL"
 class Calls:
     """`info` is xapisim's ready line; the pool is its first."""
 
-    def __init__(self, info: dict[str, Any]) -> None:
+    def __init__(self, info: dict[str, Any], patience: float = math.inf) -> None:
         self.info = info
+        self.patience = patience  # seconds to look for a coordinator
         self.pool = info["pools"][0]
         self.context = ssl.create_default_context(cafile=info["ca"]) if "ca" in info else None
         self.hosts: dict[str, str] = {}  # reference -> name
         self.log_in()
 
     def log_in(self) -> None:
-        """To the coordinator, whoever that is now; until one is found."""
+        """To the coordinator, whoever that is now. LabError if there is none for too long."""
+        deadline = time.monotonic() + self.patience
         while True:
             for host in self.pool["hosts"]:
                 try:
@@ -41,6 +44,8 @@ class Calls:
                     continue  # dead, or a slave
                 self.hosts = {ref: record["name_label"] for ref, record in records.items()}
                 return
+            if time.monotonic() > deadline:
+                raise LabError(f"no host of the pool has answered as its coordinator for {self.patience:g} seconds")
             time.sleep(0.3)
 
     def call(self, method: str, *args: Any) -> Any:

@@ -118,7 +118,7 @@ class Xapi:
 
     def __init__(self, lab: Lab) -> None:
         assert lab.xapi
-        self.calls = Calls(lab.xapi)
+        self.calls = Calls(lab.xapi, 60)
         self.hosts: dict[str, str] = {name: ref for ref, name in self.calls.hosts.items()}
 
     def __call__(self, method: str, *args: Any) -> Any:

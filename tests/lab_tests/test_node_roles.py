@@ -248,13 +248,13 @@ def test_after_a_power_cut_all_comes_back_without_ansible(job: Job, node: str) -
 
 def test_a_portal_that_cannot_be_reached(job: Job) -> None:
     wanted = legs("web1-data", "web1-log", "web2-data")
-    job.lab.link("node2", ["eth2", "eth3"], "cut")
+    job.lab.link("node2", [2, 3], "cut")
     try:
         begin = time.monotonic()
         done = job.run(LEGS, wanted=wanted)
         assert done.rc and "cannot be reached" in done.stdout and time.monotonic() - begin < 240
     finally:
-        job.lab.link("node2", ["eth2", "eth3"], "plug")
+        job.lab.link("node2", [2, 3], "plug")
     until(lambda: job.sh("node1", "cat /sys/class/iscsi_session/*/state | sort -u") == "LOGGED_IN", 60, "the old sessions are back")
     assert not job.sh("node1", "cat /sys/class/iscsi_session/*/targetname | grep web2 || true")
     job.run(LEGS, wanted=wanted).ok()
@@ -305,9 +305,9 @@ def test_two_ways_are_one_name(job: Job) -> None:
     names = ("web1-data", "web1-log", "web2-data", "web3-data")
     wanted = legs(*names, size=70 << 20)
     assert job.run(BASE + LEGS, wanted=wanted, **network, **portals).ok().changed
-    job.lab.link("node2", ["eth2"], "pull")
+    job.lab.link("node2", [2], "pull")
     same_names(job, *names)
-    job.lab.link("node2", ["eth2"], "plug")
+    job.lab.link("node2", [2], "plug")
     job.sh("node1", "sync")
     job.lab.kill(["node1"])
     job.lab.start(["node1"])

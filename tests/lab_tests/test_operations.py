@@ -103,7 +103,7 @@ class Cloud:
 
     def halves(self) -> str:
         """As [UU]."""
-        found = re.search(r"\[([U_]+)\]", self.sh("web1", "cat /proc/mdstat"))
+        found = re.search(r"\[([U_]+)\]", self.sh("web1", "cat /proc/mdstat 2>/dev/null; true"))
         return found[1] if found else ""
 
     def state(self) -> Any:
