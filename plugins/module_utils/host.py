@@ -8,6 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_view
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.certificate import (
+    presents,
+    view,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import pif_view
 
 Record = dict[str, Any]
@@ -25,9 +29,10 @@ def host_view(record: Record) -> Record:
 
 
 def host_facts(
-    record: Record, metrics: Record | None, pifs: Iterable[Record], networks: Mapping[str, Record], coordinator: str
+    record: Record, metrics: Record | None, pifs: Iterable[Record], networks: Mapping[str, Record], coordinator: str,
+    certificates: Iterable[Record] = (),
 ) -> Record:
-    """A host with its facts. `pifs`: at least its own; `networks`: by reference; `coordinator`: reference of a host."""
+    """A host with its facts. `pifs`, `certificates`: at least its own; `networks`: by reference; `coordinator`: a host's."""
     own = [pif for pif in pifs if pif["host"] == record["ref"]]
     shown = [{**pif_view(pif), "network": networks.get(pif["network"], {}).get("name_label", "")} for pif in own]
     guests = set(record["resident_VMs"]) - {record["control_domain"]}
@@ -41,6 +46,7 @@ def host_facts(
         "software_version": dict(record["software_version"]),
         "api_version": f"{record['API_version_major']}.{record['API_version_minor']}",
         "edition": record["edition"],
+        "certificate": next((view(each) for each in certificates if presents(each, record["ref"])), None),
         "pending_guidances": sorted(record.get("pending_guidances", ())),
         "guest_count": len(guests),
         "pifs": sorted(shown, key=lambda pif: (pif["device"], -1 if pif["vlan"] is None else pif["vlan"])),

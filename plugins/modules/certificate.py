@@ -33,6 +33,8 @@ options:
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.attributes
+seealso:
+  - module: nobloat.xen.host_certificate
 """
 
 EXAMPLES = r"""
@@ -67,12 +69,11 @@ certificate:
       sample: "3F:A1:0C"
 """
 
-import hashlib
 import re
-import ssl
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts import certificate as certificates
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 
@@ -83,22 +84,8 @@ SPEC = {
 }
 
 
-def fingerprint(text: str) -> str:
-    """SHA-256 of a PEM certificate as XAPI writes it. Raises ValueError where it is none, or more than one."""
-    if text.count("-----BEGIN CERTIFICATE-----") != 1:
-        raise ValueError("certificate has to be one certificate as PEM text, from -----BEGIN CERTIFICATE----- on.")
-    try:
-        der = ssl.PEM_cert_to_DER_cert(text.strip())
-    except ValueError as error:
-        raise ValueError(f"certificate is no PEM certificate: {error}") from error
-    return ":".join(f"{byte:02X}" for byte in hashlib.sha256(der).digest())
-
-
 def view(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": record["name"], "uuid": record["uuid"],
-        "fingerprint": (record.get("fingerprint_sha256") or record["fingerprint"]).upper(),
-    }
+    return {"name": record["name"], "uuid": record["uuid"], "fingerprint": certificates.fingerprint(record)}
 
 
 def plan(module: XapiModule) -> ChangeSet:
@@ -116,7 +103,7 @@ def plan(module: XapiModule) -> ChangeSet:
         if not found:
             raise ValueError(f"There is no certificate {name} yet: give it with certificate.")
         return changes
-    wanted = fingerprint(text)
+    wanted = certificates.read(text).fingerprint
     if found and view(found)["fingerprint"] == wanted:
         return changes
 

@@ -9,7 +9,7 @@ module: host_info
 short_description: Look at the hosts of a pool
 version_added: 1.0.0
 description:
-  - Returns the hosts of a pool with their memory, CPUs, versions and PIFs, in five calls whatever their number.
+  - Returns the hosts of a pool with their memory, CPUs, versions, certificates and PIFs, in six calls whatever their number.
 author:
   - nobloat.xen contributors (@nobloat)
 options:
@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - nobloat.xen.attributes.info
 seealso:
   - module: nobloat.xen.host
+  - module: nobloat.xen.host_certificate
   - module: nobloat.xen.pool_info
 """
 
@@ -29,6 +30,10 @@ EXAMPLES = r"""
 - name: All hosts
   nobloat.xen.host_info:
   register: found
+
+- name: Hosts whose certificate expires this year
+  ansible.builtin.debug:
+    msg: "{{ found.hosts | selectattr('certificate.not_after', 'lt', '2027') | map(attribute='name') }}"
 
 - name: Hosts that can take guests
   ansible.builtin.debug:
@@ -137,6 +142,20 @@ hosts:
       description: Edition of the licence.
       type: str
       sample: xcp-ng
+    certificate:
+      description: What it presents to its clients (module M(nobloat.xen.host_certificate)); null if XAPI knows none.
+      type: dict
+      sample: {fingerprint: "3F:A1:0C", not_before: "2026-11-01T00:00:00Z", not_after: "2027-11-01T00:00:00Z"}
+      contains:
+        fingerprint:
+          description: SHA-256 of it.
+          type: str
+        not_before:
+          description: When it became valid, in UTC.
+          type: str
+        not_after:
+          description: When it expires, in UTC.
+          type: str
     pending_guidances:
       description: What is still to be done after updates, such as V(reboot_host).
       type: list
@@ -227,8 +246,9 @@ def look(module: XapiModule) -> dict[str, Any]:
         return {"hosts": []}
     of_one = f'field "host"="{hosts[0]["ref"]}"' if len(hosts) == 1 else ""
     metrics, pifs, networks = records(xapi, "host_metrics"), records(xapi, "PIF", of_one), records(xapi, "network")
+    certificates = records(xapi, "Certificate", of_one).values()
     coordinator = next(iter(records(xapi, "pool").values()))["master"]
-    facts = (host_facts(host, metrics.get(host["metrics"]), pifs.values(), networks, coordinator) for host in hosts)
+    facts = (host_facts(host, metrics.get(host["metrics"]), pifs.values(), networks, coordinator, certificates) for host in hosts)
     return {"hosts": list(facts)}
 
 

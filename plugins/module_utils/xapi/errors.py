@@ -82,6 +82,41 @@ HINTS: dict[str, tuple[str, str]] = {
         "Add memory, lower the number of host failures to tolerate, or protect fewer guests.",
     ),
     "HA_IS_ENABLED": ("high availability is enabled", "Disable high availability first."),
+    # certificates of hosts
+    "SERVER_CERTIFICATE_INVALID": ("the certificate is not one certificate as PEM text", "Its chain is given apart."),
+    "SERVER_CERTIFICATE_KEY_INVALID": (
+        "the private key is none that the host can use",
+        "Give it as PEM text without a passphrase.",
+    ),
+    "SERVER_CERTIFICATE_KEY_MISMATCH": (
+        "the private key is not that of the certificate",
+        "Give the key that the certificate was requested with.",
+    ),
+    "SERVER_CERTIFICATE_KEY_ALGORITHM_NOT_SUPPORTED": (
+        "XAPI does not take keys of this kind ({0})",
+        "Use an RSA key of 2048 to 4096 bits.",
+    ),
+    "SERVER_CERTIFICATE_KEY_RSA_LENGTH_NOT_SUPPORTED": (
+        "XAPI does not take RSA keys of {0} bits",
+        "Use one of 2048 to 4096 bits.",
+    ),
+    "SERVER_CERTIFICATE_KEY_RSA_MULTI_NOT_SUPPORTED": (
+        "XAPI does not take RSA keys of more than two primes",
+        "Use an ordinary one of 2048 to 4096 bits.",
+    ),
+    "SERVER_CERTIFICATE_SIGNATURE_NOT_SUPPORTED": (
+        "the certificate is signed with a hash that XAPI does not take",
+        "Have it signed with SHA-256 or SHA-512.",
+    ),
+    "SERVER_CERTIFICATE_EXPIRED": (
+        "the certificate has expired: it was valid until {1}, and the host's clock says {0}",
+        "Give a valid one, or check the host's clock.",
+    ),
+    "SERVER_CERTIFICATE_NOT_VALID_YET": (
+        "the certificate is valid from {1} on, and the host's clock says {0}",
+        "Check the host's clock, or wait.",
+    ),
+    "SERVER_CERTIFICATE_CHAIN_INVALID": ("the chain is not certificates as PEM text", "Check the chain."),
     # objects and calls
     "HANDLE_INVALID": (
         "the {0} with reference {1} does not exist (any more)",

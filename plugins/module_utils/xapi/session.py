@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import ssl
 import threading
 import time
 import traceback
@@ -29,7 +30,7 @@ from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from .errors import XapiError, XapiUnreachable
-from .wire import Reply, Wire, make_url, normal_url, tls_context
+from .wire import Reply, Wire, distrust, make_url, normal_url, tls_context
 
 try:
     import XenAPI
@@ -173,6 +174,15 @@ class Session:
     def peer(self) -> str:
         """The IP address that this session is connected to."""
         return str(self._connected().connect().sock.getpeername()[0])
+
+    @property
+    def verifies(self) -> bool:
+        """Whether it only talks to a coordinator whose certificate it trusts."""
+        return self._context is not None and self._context.verify_mode != ssl.CERT_NONE
+
+    def distrusts(self, server: ssl.SSLContext) -> str:
+        """Why it would not talk to a coordinator that presents itself so; "" if it would."""
+        return distrust(self._context, server, self.server_name) if self._context else ""
 
     @property
     def reference(self) -> str | None:

@@ -94,6 +94,22 @@ def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
     return context
 
 
+def distrust(client: ssl.SSLContext, server: ssl.SSLContext, server_name: str) -> str:
+    """Why a client with these rules would not accept this server; "" if it would. They shake hands in memory."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname=server_name)
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    while True:
+        try:
+            here.do_handshake()
+            return ""
+        except ssl.SSLWantReadError:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                there.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_message
+
+
 class _NamedHTTPSConnection(http.client.HTTPSConnection):
     """HTTPS to an address that is not in the certificate: the name that it is checked against is another one."""
 
