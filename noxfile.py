@@ -57,6 +57,9 @@ NEWER = [
 NEWEST = next(core for core in [*NEWER, OLDEST] if core.interpreter)
 CORES = dict.fromkeys([OLDEST, NEWEST, NEWER[0]])  # those that no interpreter here can run are skipped, and say so
 
+# Part of all checks, which have to end in less than an hour: those tests with real kernels that are not marked as long.
+SELECTION = ("-m", "not long") if os.environ.get("CHECK_BRIEF") else ()
+
 LIBRARIES = ("-r", "requirements.txt")
 SIMULATOR = ("-r", "tests/xapisim/requirements.txt")
 PYTEST = ("-r", "tests/unit/requirements.txt")
@@ -210,38 +213,37 @@ def molecule(session: nox.Session) -> None:
     session.run("molecule", "test", "--all", *session.posargs, env=ansible_environment(session))
 
 
-@nox.session(python=NEWEST.interpreter)
-def lab(session: nox.Session) -> None:
-    """Nodes and guests with real kernels (tests/lab), and what is done to them. Where that cannot be, it says why and is skipped."""
+def real(session: nox.Session, possible: str, tests: str, **variables: str) -> None:
+    """pytest with real kernels; or the reason why that cannot be here, by the module that looks, and the session is skipped."""
     install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
     environment = ansible_environment(session)
-    why = session.run("python", "-m", "lab", "provide", silent=True, log=False, success_codes=[0, 3], env=environment)
+    why = session.run("python", "-m", *possible.split(), silent=True, log=False, success_codes=[0, 3], env=environment)
     if why:
         session.skip(str(why).strip())
+    session.run("pytest", tests, "-rs", "-s", *SELECTION, *session.posargs, env={**environment, **variables})
+
+
+@nox.session(python=NEWEST.interpreter)
+def lab(session: nox.Session) -> None:
+    """Nodes and guests with real kernels, and what is done to them."""
     # What runs on nodes also has to work with the oldest ansible-core.
     oldest = Path(session.virtualenv.location, "oldest")
     if OLDEST.interpreter and not (oldest / "bin/ansible").exists():
         session.run(f"python{OLDEST.interpreter}", "-m", "venv", "--clear", str(oldest), external=True)
         session.run(str(oldest / "bin/pip"), "install", "-qq", f"ansible-core~={OLDEST.version}.0", external=True)
-    session.run("pytest", "tests/lab_tests", "-rs", *session.posargs, env={**environment, "LAB_OLDEST_CORE": str(oldest / "bin")})
+    real(session, "lab provide", "tests/lab_tests", LAB_OLDEST_CORE=str(oldest / "bin"))
+
+
+@nox.session(python=NEWEST.interpreter)
+def faults(session: nox.Session) -> None:
+    """Power cuts, cables, disks and broken-off playbooks, with a guest that writes meanwhile."""
+    real(session, "lab provide", "tests/faults")
 
 
 @nox.session(python=NEWEST.interpreter)
 def pxe(session: nox.Session) -> None:
-    """Bare machines (QEMU) that role pxe_server installs, with BIOS and UEFI. Where that cannot be, it says why and is skipped."""
-    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
-    environment = ansible_environment(session)
-    why = session.run("python", "-m", "pxe.material", silent=True, log=False, success_codes=[0, 3], env=environment)
-    if why:
-        session.skip(str(why).strip())
-    session.run("pytest", "tests/pxe", "-rs", *session.posargs, env=environment)
-
-
-@nox.session(python=NEWEST.interpreter, default=False)
-def faults(session: nox.Session) -> None:
-    """Power cuts, cables, disks and broken-off playbooks (tests/faults), with a guest that writes meanwhile."""
-    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
-    session.run("pytest", "tests/faults", "-rs", "-s", *session.posargs, env=ansible_environment(session))
+    """Bare machines (QEMU) that role pxe_server installs, with BIOS and UEFI."""
+    real(session, "pxe.material", "tests/pxe")
 
 
 @nox.session(python=NEWEST.interpreter, default=False)

@@ -4,7 +4,8 @@
 """Run checks (sessions of noxfile.py) and close with what they gave: python tools/check.py [NAME ...] [-- ARGUMENT ...]
 
 A name stands for the session of that name and for its variants: `unit` means unit-2.16 and unit-2.21. Without a name: all
-that `make test` runs, two at a time where there are two processors. The arguments go to the check's own tool.
+that `make test` runs, two at a time where there are two processors, and of the tests that have real kernels those that are
+not marked as long. The arguments go to the check's own tool.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ import stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(stage.work() / "nox")]
-ORDER = ("lint", "integration", "sanity", "molecule", "unit", "conformance")
+ORDER = ("lint", "faults", "integration", "lab", "pxe", "sanity", "molecule", "unit", "conformance")
 
 
 def sessions(names: list[str]) -> list[str]:
@@ -43,7 +44,9 @@ def main() -> int:
     jobs = ["--allow-parallel", "-j", str(min(2, os.cpu_count() or 1))] if len(chosen) > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        code = subprocess.call([*NOX, *jobs, "--report", str(report), "--session", *chosen, "--", *arguments], cwd=ROOT)
+        environment = os.environ if names else {**os.environ, "CHECK_BRIEF": "1"}
+        command = [*NOX, *jobs, "--report", str(report), "--session", *chosen, "--", *arguments]
+        code = subprocess.call(command, cwd=ROOT, env=environment)
         results: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["sessions"] if report.exists() else []
     print()
     for result in results:

@@ -14,6 +14,7 @@ from lab.lab import Lab
 from lab_tests.helpers import Played, play
 
 INVENTORY = Path(__file__).parent.parent.parent / "inventories/lab"
+pytestmark = pytest.mark.long
 LAB = {
     "nodes": [{"name": "node1"}, {"name": "node2"}], "guests": [{"name": "web1"}],
     "xapi": {"pool": "alpha", "scenario": {"local_sr": "none", "srs": []}, "pools": [

@@ -17,6 +17,7 @@ import pytest
 from lab.lab import Lab
 from lab_tests.helpers import Played, play, until
 
+pytestmark = pytest.mark.long
 LAB: dict[str, Any] = {"nodes": [{"name": "node1", "disks": ["512MiB", "512MiB"]}, {"name": "node2", "disks": ["512MiB", "512MiB"]}],
                        "guests": 0, "xapi": False}
 NODES = ("node1", "node2")

@@ -25,6 +25,7 @@ import yaml
 from lab.lab import Lab
 from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
 
+pytestmark = pytest.mark.long
 LAB = {"nodes": 3, "guests": ["web1"], "xapi": {"pool": "alpha"}}
 NODES = ("node1", "node2", "node3")
 MIB = 1 << 20

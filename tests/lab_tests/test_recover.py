@@ -19,6 +19,7 @@ from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_env
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventories/lab"
+pytestmark = pytest.mark.long
 LAB = yaml.safe_load((ROOT / "tests/lab/demo.yml").read_text(encoding="utf-8"))
 # What role mirror_guest does to start a guest, for one that is there already.
 START = """

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from lab.lab import Lab
@@ -18,6 +19,7 @@ from lab_tests.helpers import Played, Xapi, play
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = yaml.safe_load((ROOT / "tests/lab/demo.yml").read_text(encoding="utf-8"))
 # Beside the demo's web1, a guest whose legs will not be blank.
+pytestmark = pytest.mark.long
 LAB = {**DEMO, "guests": [*DEMO["guests"], {"name": "db2", "memory": "256MiB"}]}
 WEB1 = {
     "name": "web1", "home": "node1", "disks": [{"name": "data", "size": "512MiB", "filesystem": "ext4", "mount": "/srv"}],
