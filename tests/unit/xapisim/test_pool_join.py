@@ -52,6 +52,20 @@ def two(start: Callable[..., Any]) -> Callable[..., Two]:
     return lambda **single: Two(start({"pools": [ALPHA, {**SINGLE, **single}]}))
 
 
+def test_its_certificates_go_along_and_end_with_it(two: Callable[..., Two]) -> None:
+    pools = two()
+    alpha, uuid = pools.alpha, pools.single.master.uuid
+    before = {row.uuid: row.fingerprint_sha256 for row in pools.single.db.rows("Certificate", host=pools.single.master)}
+    presented = pools.single.hosts[uuid].certificate
+    pools.join()
+    host = alpha.db.by_uuid("host", uuid)
+    assert {row.uuid: row.fingerprint_sha256 for row in alpha.db.rows("Certificate", host=host)} == before
+    assert alpha.hosts[uuid].certificate == presented != ""
+    pools.sim.call("pool.eject", host.ref)
+    pools.until(lambda: not host.exists, alpha)
+    assert {row.host for row in alpha.db.rows("Certificate", type="host")} == {row.ref for row in alpha.db.rows("host")}
+
+
 def test_a_host_joins(two: Callable[..., Two]) -> None:
     pools = two(vms=[VM])
     (vdi,) = [row for row in pools.single.db.rows("VDI") if row.name_label == "guest 0"]
