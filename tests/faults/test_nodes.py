@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from faults.world import GUEST, Watch, World
+from faults.world import GUEST, LEG, Watch, World
 from lab_tests.helpers import until
 from xapisim.launcher import control
 
@@ -57,7 +57,8 @@ def test_power_cut_of_both_and_the_newer_half_is_chosen(busy: World) -> None:
     world.play("node_recover", failing=True, node=last, assume_dead=[last])
     assert not world.guest.running()
     world.lab.start([last])
-    world.play("site")
+    told = world.play("site", failing=True)  # it starts the guest, and does not call one half a mirror
+    assert f"is without /dev/mirror/{first}/{LEG}, which" in told.stdout and "node_return" in told.stdout
     until(world.guest.running, 30, "the guest runs again")
     assert world.load.lost(world.guest) == "0"
     world.play("node_return", node=first)
@@ -74,7 +75,8 @@ def test_power_cut_of_both_at_once(busy: World) -> None:
     world.lab.kill(nodes)
     world.load.stop()
     world.lab.start(nodes)
-    world.play("site")
+    told = world.run("site")  # which fails if one half has got a write that the other has not
+    assert not told.rc or "node_return, for the leg" in told.stdout, told.stdout
     until(world.guest.running, 30, "the guest runs again")
     assert world.load.lost(world.guest) == "0"
     for node in nodes:
