@@ -57,7 +57,7 @@ NEWER = [
 NEWEST = next(core for core in [*NEWER, OLDEST] if core.interpreter)
 CORES = dict.fromkeys([OLDEST, NEWEST, NEWER[0]])  # those that no interpreter here can run are skipped, and say so
 
-# Part of all checks, which have to end in less than an hour: those tests with real kernels that are not marked as long.
+# As one of all checks, which have to end in less than an hour: the tests that are not marked as long.
 SELECTION = ("-m", "not long") if os.environ.get("CHECK_BRIEF") else ()
 
 LIBRARIES = ("-r", "requirements.txt")
@@ -234,7 +234,7 @@ def lab(session: nox.Session) -> None:
     real(session, "lab provide", "tests/lab_tests", LAB_OLDEST_CORE=str(oldest / "bin"))
 
 
-@nox.session(python=NEWEST.interpreter)
+@nox.session(python=NEWEST.interpreter, default=False)
 def faults(session: nox.Session) -> None:
     """Power cuts, cables, disks and broken-off playbooks, with a guest that writes meanwhile."""
     real(session, "lab provide", "tests/faults")

@@ -18,6 +18,7 @@ import pytest
 from lab_tests.helpers import play, until
 from lab_tests.machines import Machines, prepared
 
+pytestmark = pytest.mark.long
 IQN = "iqn.2026-11.test.nobloat:{}:{}"
 GUEST = "iqn.2026-11.test.nobloat:guest1"
 VOLUME = "/srv/backup"

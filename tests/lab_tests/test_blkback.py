@@ -12,6 +12,7 @@ import pytest
 from lab.lab import Lab
 from lab_tests.helpers import Xapi, export, until
 
+pytestmark = pytest.mark.long
 LAB = {"nodes": 2, "guests": ["web1"], "xapi": {"pool": "alpha"}}
 LEG = "iqn.2026-11.test.nobloat:{}:web1-data"
 BY_PATH = "/dev/disk/by-path/ip-10.66.2.{}:3260-iscsi-" + LEG + "-lun-0"

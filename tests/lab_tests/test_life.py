@@ -19,6 +19,7 @@ from lab.errors import LabError
 from lab.lab import Lab, labs, reap
 from lab_tests.helpers import booted, until
 
+pytestmark = pytest.mark.long
 TESTS = str(Path(__file__).resolve().parent.parent)
 
 

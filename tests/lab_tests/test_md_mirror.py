@@ -24,6 +24,7 @@ import pytest
 from lab_tests.helpers import until
 from lab_tests.machines import Machines, prepared
 
+pytestmark = pytest.mark.long
 IQN = "iqn.2026-11.test.nobloat:{}:{}"
 MD = "/sys/class/block/$(ls /sys/class/block | grep ^md)/md"
 
