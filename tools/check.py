@@ -4,7 +4,8 @@
 """Run checks (sessions of noxfile.py) and close with what they gave: python tools/check.py [NAME ...] [-- ARGUMENT ...]
 
 A name stands for the session of that name and for its variants: `unit` means unit-2.16 and unit-2.21. Without a name: all
-that `make test` runs, two at a time where there are two processors, and of the tests in the lab those that are not marked as long. The arguments go to the check's own tool.
+that `make test` runs, two at a time where there are two processors, and of the tests in the lab those that are not marked as
+long. The arguments go to the check's own tool.
 """
 from __future__ import annotations
 
