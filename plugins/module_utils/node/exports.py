@@ -153,6 +153,8 @@ class Exports:
             return self._plan_absent(name, live, known, params["force"])
         old = live if live.get("backstore") and live.get("target") else dict(known, **{
             key: value for key, value in live.items() if key in ("device", "serial") and value})
+        if not live.get("portals"):  # nobody reaches it as it is
+            old = dict(old, portals=known.get("portals", []))
         if not live.get("initiators"):  # the kernel keeps secrets with initiators
             old = dict(old, chap=known.get("chap", {}))
         want = self._wanted(params, old, check_mode)
