@@ -38,9 +38,11 @@ MODULES = ("virtio_pci", "virtio_net", "virtio_blk")
 LOCAL_DISK = "THIS IS THE LOCAL DISK"
 
 
-def missing() -> list[str]:
-    """Packages that are needed and not there."""
-    return sorted({package for path, package in NEEDED.items() if not Path(path).exists()})
+def provide() -> None:
+    """Install what the lab needs. CannotRun with the reason where that, or bare machines, cannot be."""
+    host.provide()
+    if missing := sorted({package for path, package in NEEDED.items() if not Path(path).exists()}):
+        raise CannotRun(f"a bare machine needs {' '.join(missing)} (Debian packages)")
 
 
 def run(*command: str | Path, **options: str | Path) -> str:
@@ -175,12 +177,9 @@ def main() -> int:
     """Say why the tests cannot run here, with code 3; otherwise nothing."""
     try:
         with contextlib.redirect_stderr(None):
-            host.provide()
+            provide()
     except CannotRun as error:
         print(error)
-        return 3
-    if absent := missing():
-        print(f"a bare machine needs {' '.join(absent)} (Debian packages)")
         return 3
     return 0
 

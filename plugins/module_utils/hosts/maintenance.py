@@ -87,14 +87,11 @@ class Maintenance:
         enabled = self.host["enabled"]
         if idle and not enabled:
             self.changes.step(f"enable host {self.host['name_label']} for its disks", self._enable, undo=self._disable)
-        for move in idle:
-            self.changes.step(f"move {move.vm['name_label']} with its disks", lambda move=move: self._carry(move))
+        self._plan_carry(idle)
         if idle or enabled:
             self.changes.step(f"disable host {self.host['name_label']}", self._disable, undo=self._enable)
-        for move in moves:
-            if move not in idle:
-                self.changes.step(f"move {move.vm['name_label']} with its disks", lambda move=move: self._carry(move))
-        if len(self.guests) > len([vm for vm in self.guests if vm["ref"] in self.bound.vms]):
+        self._plan_carry([move for move in moves if move not in idle])
+        if any(vm["ref"] not in self.bound.vms for vm in self.guests):
             self.changes.step("move the other guests to other hosts", self._evacuate)
         return self.changes
 
@@ -123,6 +120,10 @@ class Maintenance:
         if self.network:
             check_network(self.session, self.network, Scene(self.host, self.hosts, self.live, {}))
         return moves
+
+    def _plan_carry(self, moves: list[along.Move]) -> None:
+        for move in moves:
+            self.changes.step(f"move {move.vm['name_label']} with its disks", lambda move=move: self._carry(move))
 
     def _carry(self, move: along.Move) -> None:
         """Move a guest with its disks; live where it runs."""

@@ -9,28 +9,42 @@ In the end it runs undisturbed. Exits with its code; with 1 when one of the task
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 def run_until(command: list[str], task: str, seconds: float) -> bool:
     """Whether it was killed at that task."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     for line in process.stdout or []:
         lines.append(line)
         if line.startswith("TASK [") and task in line:
             time.sleep(seconds)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
             return True
     process.wait()
     print("".join(lines))
     return False
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """The controller and all that it has started: newer workers lead process groups of their own, and would stay behind."""
+    process.send_signal(signal.SIGSTOP)
+    family = [process.pid]
+    for pid in family:
+        with contextlib.suppress(OSError):  # it has ended
+            family += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def main() -> int:
