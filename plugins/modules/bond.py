@@ -79,8 +79,14 @@ options:
     description:
       - Allow a bond with the management interface of a host to be made, changed or removed in place. If the switch is not
         set up for it, such a host can be reached from its console only.
+      - A host that does not answer afterwards is put back, as far as its coordinator still reaches it.
     type: bool
     default: false
+  verify_timeout:
+    description:
+      - Seconds for a host to answer after its management interface has changed.
+    type: int
+    default: 60
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.xapi.wait
@@ -182,6 +188,7 @@ SPEC = {
     },
     "purge": {"type": "bool", "default": False},
     "allow_lockout": {"type": "bool", "default": False},
+    "verify_timeout": {"type": "int", "default": 60},
 }
 
 

@@ -18,12 +18,17 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import (
     interfaces,
     read_picture,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.network.reach import (
+    certificate_of,
+    check_host,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import step_network
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
     choose_hosts,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 
 UNMADE = "network to be made"
 
@@ -121,6 +126,7 @@ def _plan(
         step_network(module, changes, made)
     for bond in plan.destroy:
         _step_destroy(module, changes, picture, bond, made)
+        _step_reach(module, changes, picture, [picture.pifs[bond["master"]]])
         bonds.draw_destroy(drawn, drawn.bonds[bond["ref"]])
     for bond, wish in plan.recreate:
         old = picture.pifs[bond["master"]]
@@ -130,20 +136,40 @@ def _plan(
         known = bonds.all_properties(mode, {**bond["properties"], **properties})
         _step_destroy(module, changes, picture, bond, made)
         _step_create(module, changes, picture, wish, made, mode, known)
+        _step_reach(module, changes, picture, [old])
         bonds.draw_destroy(drawn, drawn.bonds[bond["ref"]])
         bonds.draw_create(drawn, wish, ref, mode, known)
     for wish in plan.create:
         mode = params["mode"] or "balance-slb"
         bonds.check_properties(mode, properties)
         _step_create(module, changes, picture, wish, made, mode, properties)
+        _step_reach(module, changes, picture, wish.nics)
         bonds.draw_create(drawn, wish, ref, mode, properties)
     for bond, new_mode, differing in plan.change:
         _step_change(module, changes, picture, bond, new_mode, differing)
+        _step_reach(module, changes, picture, [picture.pifs[bond["master"]]])
         target = drawn.bonds[bond["ref"]]
         target["mode"] = new_mode or bond["mode"]
         target["properties"] = {**bonds.all_properties(target["mode"], bond["properties"]), **differing}
     if changes.steps:
         changes.after.update(hosts=bonds.bond_views(drawn, ref), interfaces=interfaces(drawn))
+
+
+def _step_reach(module: XapiModule, changes: ChangeSet, picture: Picture, pifs: list[Record]) -> None:
+    """Plan the proof that the management of a host, if it is on these PIFs, still works; else all is put back as far as it can."""
+    if not any(pif["management"] for pif in pifs):
+        return
+    xapi, host = module.xapi, pifs[0]["host"]
+    address, name = picture.hosts[host]["address"], picture.name(host)
+    certificate = certificate_of(xapi, address)
+
+    def reach() -> None:
+        try:
+            check_host(xapi, host, address, certificate, module.params["verify_timeout"])
+        except XapiError as error:
+            raise ValueError(f"{name} does not answer at {address} any more, now that its bond has changed ({error}).") from error
+
+    changes.step(f"reach {name}", reach)
 
 
 def _step_create(

@@ -32,6 +32,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.addresses impo
 from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import Picture, is_member
 from ansible_collections.nobloat.xen.plugins.module_utils.network.reach import (
     PAUSE,
+    check_host,
     reachable,
     try_address,
 )
@@ -41,9 +42,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import (
     XapiError,
     XapiUnreachable,
 )
-
-# Seconds after a move before what answers counts: at once, packets may still take the old way.
-SETTLE = 1.5
 
 
 @dataclass
@@ -155,13 +153,11 @@ class Mover:
     def verify(self, pif: Record) -> None:
         """The host answers at its management address, to us and to its coordinator."""
         xapi = self.module.xapi
-        time.sleep(SETTLE)
         now = self._now(pif)
         if not now["management"]:
             raise ValueError(f"The management of {self.name} is not on {describe(pif)}, although XAPI was told so.")
         try:
-            try_address(xapi, now["IP"], self.certificate, self.seconds)
-            xapi.call("host.get_servertime", self.host)  # forwarded to the host by the coordinator
+            check_host(xapi, self.host, now["IP"], self.certificate, self.seconds)
         except XapiError as error:
             raise ValueError(
                 f"{self.name} does not answer at {now['IP']} any more, now that its management is on {describe(pif)} ({error})."

@@ -21,7 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import (
     is_member,
     read_picture,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.network.reach import probe
+from ansible_collections.nobloat.xen.plugins.module_utils.network.reach import certificate_of
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
     choose_hosts,
@@ -32,7 +32,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import (
     NotFound,
     XapiError,
-    XapiUnreachable,
 )
 
 PURPOSE = "management_purpose"  # the key under which XenCenter and XCP-ng Center keep what a second interface is for
@@ -223,7 +222,7 @@ def _promote(
                 "find each other any more. Give all hosts an address there first, or allow it with allow_lockout."
             )
     if old:
-        mover.certificate = _certificate(module, old)
+        mover.certificate = certificate_of(module.xapi, old["IP"])
     if told:
         _step_addresses(module, changes, pif, wanted)
     if old is None:
@@ -238,19 +237,11 @@ def _promote(
     changes.after.update(management=True, attached=True)
 
 
-def _certificate(module: XapiModule, pif: Record) -> str | None:
-    """What the host shows now, at its management address; None when we cannot get there, as from behind a NAT."""
-    try:
-        return probe(module.xapi, pif["IP"]) if pif["IP"] else None
-    except XapiUnreachable:
-        return None
-
-
 def _change_in_place(
     module: XapiModule, changes: ChangeSet, mover: Mover, pif: Record, wanted: dict[str, Any]
 ) -> None:
     """Another address for the management interface itself, over a stepping stone."""
-    mover.certificate = _certificate(module, pif)
+    mover.certificate = certificate_of(module.xapi, pif["IP"])
     stone = mover.stone(pif)
     planned = {**pif, "IP": wanted["ip"] or "", "netmask": wanted["netmask"] or ""}
     reason = None if wanted["ip_mode"] != "static" else mover.neighbours(planned)

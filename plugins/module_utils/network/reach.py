@@ -27,6 +27,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import (
 
 TRY = 5.0  # seconds for one attempt
 PAUSE = 0.5
+# Seconds after a change before what answers counts: at once, packets may still take the old way.
+SETTLE = 1.5
 ECHO = "nobloat.xen"
 
 
@@ -64,6 +66,21 @@ def try_address(xapi: Session, address: str, certificate: str | None, seconds: f
                 "Two machines may have this address.",
             )
         return
+
+
+def check_host(xapi: Session, host: str, address: str, certificate: str | None, seconds: float) -> None:
+    """Wait until a host answers at its management address, to us and to its coordinator; XapiError when it does not in time."""
+    time.sleep(SETTLE)
+    try_address(xapi, address, certificate, seconds)
+    xapi.call("host.get_servertime", host)  # the coordinator forwards it to the host
+
+
+def certificate_of(xapi: Session, address: str) -> str | None:
+    """What a host shows at its address now; None when we cannot get there, as from behind a NAT."""
+    try:
+        return probe(xapi, address) if address else None
+    except XapiUnreachable:
+        return None
 
 
 def reachable(xapi: Session, address: str, certificate: str | None = None) -> bool:
