@@ -189,8 +189,7 @@ def integration(session: nox.Session, core: Core) -> None:
     install(session, f"ansible-core~={core.version}.0", core.package, *LIBRARIES, *SIMULATOR)
     tree, environment = ansible_test(session, core)
     session.chdir(tree)
-    brief = ["--brief"] if core is OLDEST and core is not NEWEST else []
-    session.run("python", "tests/integration/run.py", *brief, *session.posargs, env=environment)
+    session.run("python", "tests/integration/run.py", *session.posargs, env=environment)
 
 
 once_per_core(sanity)

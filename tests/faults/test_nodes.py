@@ -59,7 +59,7 @@ def test_power_cut_of_both_and_the_newer_half_is_chosen(busy: World) -> None:
     world.lab.start([last])
     told = world.play("site", failing=True)  # it starts the guest, and does not call one half a mirror
     assert f"is without /dev/mirror/{first}/{LEG}, which" in told.stdout and "node_return" in told.stdout
-    until(world.guest.running, 30, "the guest runs again")
+    world.ready()
     assert world.load.lost(world.guest) == "0"
     world.play("node_return", node=first)
     world.load.start(world.guest)
@@ -77,7 +77,7 @@ def test_power_cut_of_both_at_once(busy: World) -> None:
     world.lab.start(nodes)
     told = world.run("site")  # which fails if one half has got a write that the other has not
     assert not told.rc or "node_return, for the leg" in told.stdout, told.stdout
-    until(world.guest.running, 30, "the guest runs again")
+    world.ready()
     assert world.load.lost(world.guest) == "0"
     for node in nodes:
         world.play("node_return", node=node)

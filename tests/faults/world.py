@@ -120,7 +120,12 @@ class World:
         host = self.ask("host.get_by_name_label", node)[0]
         self.ask("VM.clean_shutdown", vm)
         self.ask("VM.start_on", vm, host, False, False)
-        until(lambda: self.guest.run(f"findmnt {MOUNT}", check=False).returncode == 0, 60, "the guest has its data again")
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until the guest has its data: with half a mirror, it waits half a minute for the other half first."""
+        until(lambda: self.guest.running() and self.guest.run(f"findmnt {MOUNT}", check=False).returncode == 0, 90,
+              "the guest has its data again")  # fmt: skip
 
     def array(self, attribute: str) -> str:
         """From sysfs in the guest: degraded, sync_action, array_state ..."""

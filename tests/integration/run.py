@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the integration targets against xapisim: one pool per target, so that none can disturb another.
 
-    python tests/integration/run.py [--brief] [TARGET ...]
+    python tests/integration/run.py [TARGET ...]
 
 Runs `ansible-test integration --local` in the collection tree it stands in (a tree below ansible_collections/nobloat/xen),
 and then checks that every state module was proven (see targets/setup_contract/action_plugins/prove.py): that it changed
-something as check mode had foretold, changed nothing the second time, and failed clearly at least once. --brief leaves out
-each call's fourth run, check mode when all is done: for a core on which the modules do nothing otherwise than on another.
+something as check mode had foretold, changed nothing the second time, and failed clearly at least once.
 
 A target that needs another pool than that of scenario.yml says so in its files/scenario.yml: `pool`, keys that replace those
 of its pool, and `more`, further pools, which it knows as TARGET-NAME.
@@ -70,7 +69,7 @@ def login(pool: dict[str, Any]) -> dict[str, Any]:
     return {"hostname": pool["url"], "username": pool["username"], "password": pool["password"]}
 
 
-def configure(info: dict[str, Any], tls: dict[str, Any], proven: Path, brief: bool) -> dict[str, Any]:
+def configure(info: dict[str, Any], tls: dict[str, Any], proven: Path) -> dict[str, Any]:
     """The variables that the targets read: `xapi` {pool: connection options}, `xapisim` {control, hosts by pool}.
 
     And `xapi_tls`, those of a pool with a certificate that only the authority in `xapi_ca` vouches for.
@@ -81,13 +80,12 @@ def configure(info: dict[str, Any], tls: dict[str, Any], proven: Path, brief: bo
         "xapi_tls": login(tls["pools"][0]),
         "xapi_ca": tls["ca"],
         "xapisim": {"control": info["control"], "hosts": {name: pool["hosts"] for name, pool in pools.items()}},
-        "xapi_proven": str(proven), "xapi_brief": brief,
+        "xapi_proven": str(proven),
     }
 
 
 def main() -> int:
-    brief = sys.argv[1:2] == ["--brief"]
-    chosen = sys.argv[1 + brief:] or targets()
+    chosen = sys.argv[1:] or targets()
     config = HERE / "integration_config.yml"
     with tempfile.TemporaryDirectory() as folder:
         proven, scenario = Path(folder, "proven.jsonl"), Path(folder, "scenario.yml")
@@ -95,7 +93,7 @@ def main() -> int:
         usual = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))["pools"][0]
         scenario.write_text(yaml.safe_dump({"pools": [pool for name in chosen for pool in pools_of(name, usual)]}))
         with launch(scenario=scenario) as info, launch(scenario={"pools": [{"name": "secured"}]}, tls=True) as tls:
-            config.write_text(yaml.safe_dump(configure(info, tls, proven, brief)), encoding="utf-8")
+            config.write_text(yaml.safe_dump(configure(info, tls, proven)), encoding="utf-8")
             try:
                 command = ["ansible-test", "integration", "--local", "--requirements", "--continue-on-error", "--color", "no",
                            "--python", f"{sys.version_info.major}.{sys.version_info.minor}", *chosen]
