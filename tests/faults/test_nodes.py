@@ -34,6 +34,9 @@ def test_power_cut_of_the_node_that_holds_the_guest(busy: World) -> None:
     assert not world.guest.running(), "nothing was started elsewhere"
     world.play("node_recover", node=gone, assume_dead=[gone])
     assert world.resident() == rest == world.node()
+    world.ready()
+    rows = [row for row in world.play("mirror_status", mirror_status_page="").stdout.splitlines() if GUEST in row]
+    assert any("degraded" in row and row.count(rest) >= 2 for row in rows), rows  # its leg, and where the guest runs
     assert world.load.lost(world.guest) == "0"
     world.load.start(world.guest)
     world.again("node_recover", node=gone, assume_dead=[gone])

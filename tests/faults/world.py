@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,7 +19,16 @@ import yaml
 from faults.load import Load
 from lab import description
 from lab.machine import Box
-from lab_tests.helpers import Played, Xapi, named, play, playbook_command, playbook_environment, until
+from lab_tests.helpers import (
+    Played,
+    Xapi,
+    kill_with_workers,
+    named,
+    play,
+    playbook_command,
+    playbook_environment,
+    until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "web1"
@@ -68,7 +75,7 @@ class World:
         """The body of the with block is done once a task of this name has begun; then the playbook ends as it may, or is killed."""
         command = playbook_command(
             self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[INVENTORY])
-        with subprocess.Popen(command, env=playbook_environment(), text=True, start_new_session=True, stdin=subprocess.DEVNULL,
+        with subprocess.Popen(command, env=playbook_environment(), text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
             assert process.stdout
             said = []
@@ -80,7 +87,7 @@ class World:
                 pytest.fail(f"no task {after!r} began:\n{''.join(said)}")
             yield
             if kill:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_with_workers(process)
             process.stdout.read()
 
     def again(self, playbook: str, **extra_vars: Any) -> None:

@@ -89,8 +89,11 @@ class Box:
         if not base.is_symlink():
             base.symlink_to(self.image.path)
         shutil.rmtree(self.folder / "uml", ignore_errors=True)  # of a killed kernel, whose ids are all in use again
+        # Each system call of a process in there is a switch between processes out here: dear, and twice so between processors.
+        processors = sorted(os.sched_getaffinity(0))
+        pinned = ["taskset", "--cpu-list", str(processors[self.machine.number % len(processors)])]
         supervisor = [sys.executable, "-I", "-S", str(HERE / "supervisor.py"), str(self.record)]
-        command = self.network.inside("unshare", "--pid", "--fork", "--", *supervisor, *self._kernel(lab, pulled, host))
+        command = self.network.inside(*pinned, "unshare", "--pid", "--fork", "--", *supervisor, *self._kernel(lab, pulled, host))
         with open(self.folder / "console.log", "ab") as log:
             launcher = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -8,14 +8,13 @@ What is asserted is read from the backup volume, from LVM and from the guest, no
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lab_tests.helpers import play, until
+from lab_tests.helpers import kill_with_workers, play, until
 from lab_tests.machines import Machines, prepared
 
 pytestmark = pytest.mark.long
@@ -457,7 +456,7 @@ def test_damaged_backup(machines: Machines) -> None:
 def begin(machines: Machines, **changes: Any) -> subprocess.Popen[bytes]:
     """A backup that is at work: it has a snapshot, and begins to copy."""
     command, environment = machines.command("node2", "leg_backup", **options(**changes))
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: machines.sh("node2", f"ls {VOLUME}/web1-{changes.get('disk', 'data')}/.partial.node2/*; true"), 300, "it copies")
     return process
 
@@ -467,8 +466,7 @@ def test_killed_backup(machines: Machines) -> None:
     machines.sh("guest1", "head -c 60000000 /dev/urandom > /mnt/big; sync")
     known = generations(machines)
     process = begin(machines)
-    os.killpg(process.pid, 9)
-    process.wait()
+    kill_with_workers(process)
     machines.sh("node2", "kill -9 $(fuser /run/lock/nobloat/web1-data 2>/dev/null)")
     assert generations(machines) == known
     assert "backup-web1-data" in machines.sh("node2", "lvs --noheadings -o lv_name vg0")

@@ -8,9 +8,7 @@ what the playbooks say.
 """
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ import pytest
 import yaml
 
 from lab.lab import Lab
-from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
+from lab_tests.helpers import Played, Xapi, kill_with_workers, play, playbook_command, playbook_environment, until
 
 pytestmark = pytest.mark.long
 LAB = {"nodes": 3, "guests": ["web1"], "xapi": {"pool": "alpha"}}
@@ -266,10 +264,9 @@ def test_a_growth_that_ends_with_the_guest(cloud: Cloud) -> None:
     command = playbook_command(
         cloud.lab, "nobloat.xen.guest_grow", extra_vars={"guest": "web1", "size": "384MiB"}, inventories=[cloud.inventory])
     process = subprocess.Popen(
-        command, env=playbook_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
+        command, env=playbook_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     until(lambda: set(cloud.legs().values()) == {384 * MIB}, 600, "both volumes have grown")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_with_workers(process)
     vm = next(ref for ref, record in cloud.xapi("VM.get_all_records").items() if record["uuid"] == cloud.vm()["uuid"])
     cloud.xapi("VM.hard_reboot", vm)
     until(lambda: cloud.sh("web1", "blockdev --getsize64 /dev/xvde /dev/xvdf") == f"{384 * MIB}\n{384 * MIB}", 300, "the guest is back")

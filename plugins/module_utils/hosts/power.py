@@ -160,10 +160,13 @@ class HostPower:
         self._await_return(boot_time(self.host))
 
     def _shutdown(self) -> None:
+        alone = len(self.hosts) == 1
+        if alone:
+            self.session.retry_for = 0  # that nobody answers is what is waited for
         self._go("host.shutdown")
         if not self.params["wait"]:
             return
-        if len(self.hosts) == 1:
+        if alone:
             until(self.module, f"host {self.name} answers no more", lambda _session: self._silent())
         else:
             until(self.module, f"host {self.name} is down", lambda session: not live_hosts(session, {self.ref: self.host}))
