@@ -107,14 +107,15 @@ def test_a_node_that_answers_nobody_but_runs(busy: World) -> None:
 
 def test_a_node_that_is_called_dead_but_writes(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.node()
-    world.lab.link(gone, [0, 1], "cut")  # the service network; the SAN works
-    control(world.lab.xapi or {}, "isolate_host", host=gone)
+    here = {"pool": "alpha", "host": gone}
     try:
+        world.lab.link(gone, [0, 1], "cut")  # the service network; the SAN works
+        control(world.lab.xapi or {}, "isolate_host", **here)
         world.play("node_recover", failing=True, node=gone, assume_dead=[gone])
         assert world.node() == gone and world.guest.running(), "nothing was started elsewhere"
     finally:
         world.lab.link(gone, [0, 1], "plug")
-        control(world.lab.xapi or {}, "restore_host", host=gone)
+        control(world.lab.xapi or {}, "restore_host", **here)
     world.load.grow(50)
     world.whole()
     assert world.lab.incidents == []

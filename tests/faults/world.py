@@ -18,6 +18,7 @@ import yaml
 
 from faults.load import Load
 from lab import description
+from lab.errors import LabError
 from lab.machine import Box
 from lab_tests.helpers import (
     Played,
@@ -140,6 +141,13 @@ class World:
 
     def degraded(self) -> bool:
         return self.array("degraded") != "0"
+
+    def healthy(self) -> bool:
+        """Whether all machines answer, and the guest has both halves."""
+        try:
+            return all(self.lab.box(node.name).run("true").returncode == 0 for node in self.lab.description.nodes) and not self.degraded()
+        except LabError:
+            return False
 
     def size(self) -> int:
         """Of the array, in bytes."""
