@@ -243,7 +243,8 @@ evidence:
           description:
             - Its superblock, null if it has none. C(uuid) and C(name) of the array, C(events), C(role) (its place, null for a
               spare), C(members) (V(A.) is what the first of two says that has lost the second), C(raid_devices) (how many halves
-              there are), C(state), C(incomplete) (it was being copied to), C(updated) (when it was written, seconds since 1970).
+              there are), C(state), C(incomplete) (it was being copied to, or lacks blocks), C(updated) (when it was written, seconds
+              since 1970).
           type: dict
           sample: {uuid: "3dbb1e41:03ff785b:340e7767:01e01dcd", name: data, events: 42, role: 0, members: AA,
                    raid_devices: 2, state: clean, incomplete: false, updated: 1795246320}

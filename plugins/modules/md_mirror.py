@@ -11,7 +11,9 @@ description:
   - Makes and looks after a RAID1 array (md) of two or more halves, inside the guest whose disks they are. One half is a disk of
     one node, the other of another node.
   - New mirrors have their metadata at the end of the halves (version 1.0), so that each half can be read alone, a bitmap, so
-    that a half that was away takes over only what has changed, and C(failfast), so that a lost half is given up soon.
+    that a half that was away takes over only what has changed, and C(failfast), so that a lost half is given up soon. They keep
+    no list of bad blocks, with which a half that cannot be written to would stay in the mirror. Add C(CREATE bbl=no) to
+    C(mdadm.conf) where halves are added to mirrors, as role P(nobloat.xen.mirror_guest#role) does.
   - Nothing is created over a device that is not blank, and no half takes over from another that has newer data.
 author:
   - nobloat.xen contributors (@nobloat)
@@ -193,7 +195,7 @@ mirror:
       type: int
       sample: 0
     healthy:
-      description: Whether all halves are complete and nothing is being resynchronised.
+      description: Whether all halves are complete, without bad blocks, and nothing is being resynchronised.
       type: bool
       sample: true
     state:
@@ -251,6 +253,10 @@ mirror:
           sample: 21474836480
         errors:
           description: Number of errors that were corrected on it.
+          type: int
+          sample: 0
+        bad_blocks:
+          description: Bytes that the kernel has noted as not readable on it.
           type: int
           sample: 0
 """

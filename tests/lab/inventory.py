@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ def write(lab: Lab) -> Path:
     """Keep it as inventory.yml in the lab's folder."""
     import yaml
 
-    draft = lab.folder / f"inventory.{os.getpid()}"
-    draft.write_text(yaml.safe_dump(inventory(lab), sort_keys=False, width=1000), encoding="utf-8")
-    return draft.rename(lab.folder / "inventory.yml")
+    with tempfile.NamedTemporaryFile("w", dir=lab.folder, delete=False, encoding="utf-8") as draft:  # two may write at once
+        yaml.safe_dump(inventory(lab), draft, sort_keys=False, width=1000)
+    return Path(draft.name).rename(lab.folder / "inventory.yml")
 
 
 def _machine(lab: Lab, machine: Machine) -> dict[str, Any]:

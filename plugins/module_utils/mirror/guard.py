@@ -248,7 +248,7 @@ def _leg(case: Case, leg: Facts) -> dict[str, Any]:
     if not found["half"]:
         return {"state": "blank", "why": "blank", "half": None}
     if found["half"]["incomplete"]:
-        return {"state": "incomplete", "why": "incomplete: it was still being copied to", "half": found["half"]}
+        return {"state": "incomplete", "why": "incomplete: it was still being copied to, or lacks blocks", "half": found["half"]}
     return {"state": "current", "why": "", "half": found["half"]}
 
 

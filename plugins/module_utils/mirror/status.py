@@ -186,7 +186,7 @@ def _disk(
 
 def _leg_state(leg: Mapping[str, Any], member: Mapping[str, Any] | None, array: bool, power: str) -> str:
     if member and member["state"] == "active":
-        return "complete"
+        return "faulty" if member.get("bad_blocks") else "complete"
     if leg["exists"] is None:
         return "unreachable"
     if member:

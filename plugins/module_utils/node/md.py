@@ -52,9 +52,9 @@ class Half(object):
         self.updated = fields.get("Update Time", "")
         self.size = number("Array Size") * 1024  # bytes of data; they begin where the half begins with metadata 1.0
         self.place = number("Super Offset") * 512  # of the superblock itself
-        # Being copied to when it was last heard of: MD_FEATURE_RECOVERY_OFFSET, MD_FEATURE_RECOVERY_BITMAP (md_p.h). Such a
-        # half has the place and the event count of a complete one.
-        self.incomplete = self.role is None or bool(int(fields.get("Feature Map", "0"), 16) & 0x82)
+        # Being copied to when it was last heard of, or with blocks that it lacks: MD_FEATURE_RECOVERY_OFFSET, _RECOVERY_BITMAP,
+        # _BAD_BLOCKS (md_p.h). Such a half has the place and the event count of a complete one.
+        self.incomplete = self.role is None or bool(int(fields.get("Feature Map", "0"), 16) & 0x8a)
 
     def misses(self, other: "Half") -> bool:
         """Whether this half was written to after it had lost the other one."""
@@ -177,6 +177,7 @@ class Arrays:
                 "failfast": "failfast" in flags, "slot": int(slot) if slot.isdigit() else None,
                 "size": int(read(self.block, member, "size") or 0) * 512,
                 "errors": int(self.get(array, f"dev-{member}/errors") or 0),
+                "bad_blocks": sum(int(line.split()[1]) * 512 for line in self.get(array, f"dev-{member}/bad_blocks").splitlines()),
             })
         details = self.details(array)
         degraded = int(self.get(array, "degraded") or 0)
@@ -186,7 +187,8 @@ class Arrays:
             "uuid": details.get("MD_UUID", ""), "level": self.get(array, "level"),
             "metadata": self.get(array, "metadata_version"), "raid_devices": int(self.get(array, "raid_disks") or 0),
             "size": int(read(self.block, array, "size") or 0) * 512, "state": self.get(array, "array_state"),
-            "degraded": degraded, "healthy": not degraded and action in ("idle", ""), "sync_action": action,
+            "degraded": degraded, "sync_action": action,
+            "healthy": not degraded and action in ("idle", "") and not any(member["bad_blocks"] for member in members),
             "progress": self.progress(array), "bitmap": self.get(array, "bitmap/location") not in ("", "none"),
             "growth_guard": self.guard() if self.get(array, "metadata_version") == "1.0" else "",
             "mismatches": int(self.get(array, "mismatch_cnt") or 0),

@@ -4,6 +4,7 @@
 """Mirrors: what module md_mirror plans. Python 3.6 syntax."""
 
 import re
+import tempfile
 import time
 from functools import partial
 from typing import Any, Dict, List, Tuple
@@ -15,6 +16,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
 BITS = 30000  # of a bitmap that has room in 4 KiB, the least that the kernel keeps for it
+# mdadm's settings for new halves. With a list of bad blocks, the kernel would note where a write has failed, and keep the half:
+# the mirror would look whole, and be lost with the other half.
+NO_BAD_BLOCKS = "CREATE bbl=no\n"
 RUNNING = ("clean", "active", "active-idle", "write-pending", "readonly", "read-auto")
 
 
@@ -185,7 +189,10 @@ class Mirror:
 
     def _create(self, command: List[str]) -> None:
         try:
-            self.arrays.run(*command)
+            with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
+                config.write(NO_BAD_BLOCKS)
+                config.flush()
+                self.arrays.run(*command, f"--config={config.name}")
         except NodeError:
             # Some halves may have got their superblock already.
             for path in self.devices:
@@ -234,7 +241,7 @@ class Mirror:
             self._plan_add(plan, path)
 
     def _assemble(self, paths: List[str]) -> None:
-        self.arrays.run("mdadm", "--assemble", self.target, "--run", *paths)
+        self.arrays.run("mdadm", "--assemble", self.target, "--run", "--update=no-bbl", *paths)
         array = self._now()
         if self.arrays.get(array, "array_state") == "read-auto":  # a resync would not begin before the first write
             self.arrays.run("mdadm", "--readwrite", f"/dev/{array}")

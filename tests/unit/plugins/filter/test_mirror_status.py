@@ -71,6 +71,10 @@ def test_degraded() -> None:
     assert (disk["state"], legs, disk["trouble"], found["healthy"]) == ("degraded", ["complete", "missing"], True, False)
     disk, legs = one(TWO, [WEB1], {"alpha/web1": inside("active", "faulty", degraded=1)})[1:]
     assert (disk["state"], legs) == ("degraded", ["complete", "faulty"])
+    lacking = inside("active", "active")
+    lacking["arrays"][0]["members"][1]["bad_blocks"] = 4096
+    disk, legs = one(TWO, [WEB1], {"alpha/web1": lacking})[1:]
+    assert (disk["state"], legs) == ("degraded", ["complete", "faulty"])
 
 
 def test_resyncing() -> None:

@@ -4,6 +4,7 @@
 """What md_mirror plans, and what it refuses. What mdadm says was recorded from mdadm 4.2 on Linux 6.1."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ EXAMINE = """\
 /dev/{name}:
           Magic : a92b4efc
         Version : 1.0
-    Feature Map : 0x1
+    Feature Map : {features}
      Array UUID : {uuid}
            Name : any:data
   Creation Time : Sat Nov 21 06:01:22 2026
@@ -43,8 +44,9 @@ OMITTED = {
 }
 
 
-def examined(events: int = 17, role: str = "Active device 0", members: str = "AA", uuid: str = UUID, name: str = "xvdb") -> str:
-    return EXAMINE.format(name=name, uuid=uuid, events=events, role=role, members=members)
+def examined(events: int = 17, role: str = "Active device 0", members: str = "AA", uuid: str = UUID, name: str = "xvdb",
+             features: str = "0x1") -> str:
+    return EXAMINE.format(name=name, uuid=uuid, events=events, role=role, members=members, features=features)
 
 
 class Disks(Blocks):
@@ -114,7 +116,7 @@ class Fake(Arrays):
     def get(self, array: str, attribute: str) -> str:
         if attribute.endswith("/size"):
             return "262128"
-        return self.attributes.get(attribute, "0")
+        return self.attributes.get(attribute, "" if attribute.endswith("/bad_blocks") else "0")
 
     def dirt(self, path: str) -> str:
         return self.dirty.get(self.blocks.name(path), "")
@@ -147,6 +149,7 @@ def test_a_superblock() -> None:
         UUID, "data", "raid1", "1.0", 2, 42, 1)
     assert half.misses(Half(examined())) and not Half(examined()).misses(half)
     assert Half(examined(role="spare")).role is None
+    assert not half.incomplete and Half(examined(features="0x9")).incomplete
 
 
 @pytest.mark.parametrize(("release", "version", "signature", "expected"), [
@@ -178,14 +181,24 @@ def test_the_guard_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Arrays(str(tmp_path)).guard() == ""
 
 
+def test_a_half_with_bad_blocks_is_not_healthy(arrays: Fake) -> None:
+    arrays.runs(xvdb="in_sync", xvdc="in_sync")
+    assert arrays.view("md127")["healthy"]
+    arrays.attributes["dev-xvdc/bad_blocks"] = "2048 8\n4096 120"
+    view = arrays.view("md127")
+    assert not view["healthy"] and [member["bad_blocks"] for member in view["members"]] == [0, 128 * 512]
+
+
 # ---- a new mirror
 
 
 def test_create(arrays: Fake) -> None:
     (command,) = make(arrays, "xvdb", "xvdc", write_mostly=["/dev/xvdb"], bitmap_chunk="1M")
+    command, _equals, config = command.rpartition(" --config=")
     assert command == (
         "mdadm --create /dev/md/data --run --name=data --homehost=any --metadata=1.0 --level=1 --raid-devices=2 --bitmap=internal "
         "--bitmap-chunk=1M --failfast /dev/xvdc --write-mostly /dev/xvdb")
+    assert config and not os.path.exists(config)
 
 
 @pytest.mark.parametrize(("devices", "words"), [
@@ -224,7 +237,7 @@ def test_halves_of_a_new_mirror_have_the_same_size(arrays: Fake) -> None:
 
 def test_assemble(arrays: Fake) -> None:
     arrays.superblocks = {"xvdb": examined(17), "xvdc": examined(18, "Active device 1")}
-    assert make(arrays, "xvdb", "xvdc") == ["mdadm --assemble /dev/md/data --run /dev/xvdc /dev/xvdb"]
+    assert make(arrays, "xvdb", "xvdc") == ["mdadm --assemble /dev/md/data --run --update=no-bbl /dev/xvdc /dev/xvdb"]
 
 
 def test_the_older_half_gets_what_it_has_missed(arrays: Fake) -> None:
@@ -253,7 +266,7 @@ def test_one_half_alone_needs_consent(arrays: Fake) -> None:
         plan(arrays, "xvdb", "gone")
     with pytest.raises(NodeError, match="1 of them is not in devices"):
         plan(arrays, "xvdb")
-    assert make(arrays, "xvdb", "gone", allow_degraded=True) == ["mdadm --assemble /dev/md/data --run /dev/xvdb"]
+    assert make(arrays, "xvdb", "gone", allow_degraded=True) == ["mdadm --assemble /dev/md/data --run --update=no-bbl /dev/xvdb"]
 
 
 def test_halves_of_different_mirrors(arrays: Fake) -> None:
