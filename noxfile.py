@@ -233,7 +233,7 @@ def lab(session: nox.Session) -> None:
     real(session, "lab provide", "tests/lab_tests", LAB_OLDEST_CORE=str(oldest / "bin"))
 
 
-@nox.session(python=NEWEST.interpreter, default=False)
+@nox.session(python=NEWEST.interpreter)
 def faults(session: nox.Session) -> None:
     """Power cuts, cables, disks and broken-off playbooks, with a guest that writes meanwhile."""
     real(session, "lab provide", "tests/faults")

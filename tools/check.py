@@ -4,8 +4,8 @@
 """Run checks (sessions of noxfile.py) and close with what they gave: python tools/check.py [NAME ...] [-- ARGUMENT ...]
 
 A name stands for the session of that name and for its variants: `unit` means unit-2.16 and unit-2.21. Without a name: all
-that `make test` runs, two at a time where there are two processors, and of the tests in the lab those that are not marked as
-long. The arguments go to the check's own tool.
+that `make test` runs, two at a time where there are two processors, and of those with real kernels the tests that are not
+marked as long. The arguments go to the check's own tool.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(stage.work() / "nox")]
-ORDER = ("lint", "integration", "lab", "pxe", "sanity", "molecule", "unit", "conformance")
+ORDER = ("lint", "integration", "faults", "lab", "pxe", "sanity", "molecule", "unit", "conformance")
 
 
 def sessions(names: list[str]) -> list[str]:

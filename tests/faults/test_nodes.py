@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from faults.world import GUEST, LEG, Watch, World
 from lab_tests.helpers import until
 from xapisim.launcher import control
 
 
+@pytest.mark.long
 def test_power_cut_of_the_remote_node(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.other()
     world.lab.kill([gone])
@@ -72,6 +75,7 @@ def test_power_cut_of_both_and_the_newer_half_is_chosen(busy: World) -> None:
     world.note("power cut of both, one after the other", watch())
 
 
+@pytest.mark.long
 def test_power_cut_of_both_at_once(busy: World) -> None:
     world, watch = busy, Watch()
     nodes = [world.node(), world.other()]
@@ -91,6 +95,7 @@ def test_power_cut_of_both_at_once(busy: World) -> None:
     world.note("power cut of both at once", watch())
 
 
+@pytest.mark.long
 def test_a_node_that_answers_nobody_but_runs(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.node()
     world.lab.isolate(gone)
@@ -122,6 +127,7 @@ def test_a_node_that_is_called_dead_but_writes(busy: World) -> None:
     world.note("service network of the guest's node cut, and a human who is wrong", watch())
 
 
+@pytest.mark.long
 def test_two_controllers_start_the_same_guest(busy: World) -> None:
     world, watch, gone, rest = busy, Watch(), busy.node(), busy.other()
     world.lab.kill([gone])

@@ -13,7 +13,7 @@ from lab_tests.helpers import until
 SAN = [2, 3]
 
 
-@pytest.mark.parametrize("how", ["cut", "pull"])
+@pytest.mark.parametrize("how", ["cut", pytest.param("pull", marks=pytest.mark.long)])
 def test_one_san_cable(busy: World, how: str) -> None:
     world, watch = busy, Watch()
     for nic in SAN:  # whichever is in use
@@ -39,7 +39,7 @@ def test_both_san_cables(busy: World) -> None:
     world.note("both SAN cables of the remote node, silently cut", watch())
 
 
-@pytest.mark.parametrize("which", ["remote", "local"])
+@pytest.mark.parametrize("which", ["remote", pytest.param("local", marks=pytest.mark.long)])
 def test_a_disk_under_one_leg(busy: World, which: str) -> None:
     world, watch = busy, Watch()
     node = world.other() if which == "remote" else world.node()

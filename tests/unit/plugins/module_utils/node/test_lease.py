@@ -334,7 +334,7 @@ def test_everything_at_once(node: Machine, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("features", "incomplete"), [("0x1", False), ("0x9", True), ("0x3", True), ("0x81", True)])
-def test_a_half_that_was_being_copied_to_or_lacks_blocks(node: Machine, monkeypatch: pytest.MonkeyPatch, features: str, incomplete: bool) -> None:
+def test_a_half_that_lacks_something(node: Machine, monkeypatch: pytest.MonkeyPatch, features: str, incomplete: bool) -> None:
     monkeypatch.setattr(Blocks, "name", lambda self, path: "dm-0")
     node.examine["/dev/vg0/web1-data"] = EXAMINE.format(features=features)
     assert node.witness().half({"device": "/dev/vg0/web1-data"})["half"]["incomplete"] is incomplete
