@@ -18,8 +18,8 @@ Proven for each call:
   * the diff's "after" is what the module finds when it looks again;
   * the second run changes nothing, in either mode.
 
-The real run is Ansible's own. Those around it (check mode, the second run) call the module's main() in a forked process: a
-third of the time.
+The run that changes something is Ansible's own. Those around it (check mode, the second run), and those that fail, call the
+module's main() in a forked process: a third of the time.
 """
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class ActionModule(ActionBase):
     def fails(self, pattern: str, foreseen: bool) -> dict[str, Any]:
         before = still(read(self.login))
         for check in (True, False) if foreseen else (False,):
-            result = self.call(check=check, straight=check)
+            result = self.call(check=check, straight=True)
             mode = "check mode" if check else "the run"
             if not result.get("failed"):
                 raise AnsibleError(f"{mode} was to fail, but returned {result}")
