@@ -55,10 +55,14 @@ def run(*argv: str, timeout: float = 60, codes: Sequence[int] = (0,)) -> Result:
 def read(*parts: str) -> str:
     """A small file without the white space around it; "" where it is not there or cannot be read."""
     try:
-        with open(os.path.join(*parts), encoding="utf-8", errors="replace") as stream:
-            return stream.read().strip("\0 \t\n")
+        with open(os.path.join(*parts), "rb", buffering=0) as stream:
+            # Of sysfs in one call: a second one, for the end of it, may be of another moment, and find more there.
+            content = stream.read(65536) or b""
+            if len(content) > 2048:
+                content += stream.readall()
     except OSError:
         return ""
+    return content.decode("utf-8", "replace").strip("\0 \t\n")
 
 
 def names(*parts: str) -> List[str]:

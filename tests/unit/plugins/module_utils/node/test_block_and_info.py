@@ -4,6 +4,7 @@
 """Block devices in a sysfs that was copied from a node, and what mirror_info makes of it."""
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks, capacity
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
-from ansible_collections.nobloat.xen.plugins.module_utils.node.run import Result
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import Result, read
 
 UUID = "LVM-wbpLhGn70UQy3zBMoj0yW9Ll5dR2GAAOFpD5EfQdK2dBLW8B9Je1qZt2KHqiny02"
 NUMBERS = {"/dev/vg0/web1": "254:0", "/dev/sda": "8:0", "/dev/sda1": "8:1", "/dev/mapper/mp": "254:1", "/dev/mirror/node1/web1": "254:0",
@@ -131,3 +132,15 @@ def test_info(root: Path) -> None:
     (export,) = found["exports"]
     assert export["saved"] and not export["enabled"] and "hush" not in json.dumps(found)
     assert (found["initiator"], found["imports"], found["arrays"]) == ("iqn.2026-11.test.nobloat:node1", [], [])
+
+
+def test_a_value_that_changes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sysfs makes the text anew for each call."""
+    texts = [b"786400\n", b"1310688\n"[7:], b""]
+
+    class Raw(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return texts.pop(0)
+
+    monkeypatch.setattr("builtins.open", lambda *_args, **_options: Raw())
+    assert read("/sys/class/block/md127/size") == "786400" and len(texts) == 2
