@@ -78,8 +78,9 @@ options:
   allow_lockout:
     description:
       - Allow a bond with the management interface of a host to be made, changed or removed in place. If the switch is not
-        set up for it, such a host can be reached from its console only.
-      - A host that does not answer afterwards is put back, as far as its coordinator still reaches it.
+        set up for it, such a host may be reached from its console only.
+      - The coordinator comes last. A host that does not answer within O(verify_timeout) afterwards is put back, as far as its
+        coordinator still reaches it, and no other host is touched.
     type: bool
     default: false
   verify_timeout:

@@ -53,6 +53,7 @@ def plan_bond(module: XapiModule) -> ChangeSet:
         plan = BondPlan(destroy=[bond for bond in _bonds(picture, ref) if _host(picture, bond) in wanted])
     _leave_out_the_dead(module, picture, plan)
     _refuse_lockout(params, picture, plan, pool["ha_enabled"])
+    _coordinator_last(picture, plan, pool["master"])
     _plan(module, changes, picture, plan, network, properties)
     return changes
 
@@ -96,6 +97,14 @@ def _leave_out_the_dead(module: XapiModule, picture: Picture, plan: BondPlan) ->
     plan.destroy = [bond for bond in plan.destroy if _host(picture, bond) not in dead]
 
 
+def _coordinator_last(picture: Picture, plan: BondPlan, coordinator: str) -> None:
+    """As long as it has its old network, it can put back another host whose new one does not work."""
+    plan.create.sort(key=lambda wish: wish.host == coordinator)
+    plan.recreate.sort(key=lambda each: each[1].host == coordinator)
+    plan.change.sort(key=lambda each: _host(picture, each[0]) == coordinator)
+    plan.destroy.sort(key=lambda bond: _host(picture, bond) == coordinator)
+
+
 def _refuse_lockout(params: dict[str, Any], picture: Picture, plan: BondPlan, ha: bool) -> None:
     """A bond that does not fit the switch cuts its members off; the management comes back from the console only."""
     touched = [nic for wish in plan.create for nic in wish.nics]
@@ -110,8 +119,8 @@ def _refuse_lockout(params: dict[str, Any], picture: Picture, plan: BondPlan, ha
     if not params["allow_lockout"]:
         raise ValueError(
             f"This changes the bond of the management interface ({where}) in place. If the switch is not set up for it, the "
-            "host can be reached from its console only, and nothing could take the change back: allow it with allow_lockout, "
-            "or move the management to another interface first (nobloat.xen.pif, management: true)."
+            "host may be reached from its console only, as nobody but its coordinator could take the change back: allow it with "
+            "allow_lockout, or move the management to another interface first (nobloat.xen.pif, management: true)."
         )
 
 
