@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from faults.world import DISK, GUEST, Watch, World
+from faults.world import Watch, World
 from lab_tests.helpers import until
 
 
@@ -28,24 +26,6 @@ def test_node_return(busy: World) -> None:
     world.whole()
     world.again("node_return", node=gone)
     world.note("power cut in the middle of node_return.yml", watch())
-
-
-@pytest.mark.long
-def test_guest_grow(busy: World) -> None:
-    world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
-    wanted: dict[str, Any] = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
-    with world.interrupted("guest_grow", after="Legs that are too small", **wanted):
-        world.lab.kill([remote])
-    until(world.degraded, 60, "the mirror has lost its half")
-    world.load.grow(20)
-    world.lab.start([remote])
-    world.play("node_return", node=remote)
-    world.play("guest_grow", **wanted)
-    assert world.size() > size
-    world.load.grow(20)
-    world.whole()
-    world.again("guest_grow", **wanted)
-    world.note("power cut in the middle of guest_grow.yml", watch())
 
 
 def test_site(bare: World) -> None:
