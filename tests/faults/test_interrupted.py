@@ -10,8 +10,9 @@ import pytest
 from faults.world import Watch, World
 from lab_tests.helpers import until
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.long
+
 def test_node_return(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.other()
     world.lab.kill([gone])

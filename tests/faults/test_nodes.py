@@ -51,6 +51,7 @@ def test_power_cut_of_the_node_that_holds_the_guest(busy: World) -> None:
     world.note("power cut of the node that holds the guest", watch())
 
 
+@pytest.mark.long
 def test_power_cut_of_both_and_the_newer_half_is_chosen(busy: World) -> None:
     world, watch, first, last = busy, Watch(), busy.other(), busy.node()
     world.lab.kill([first])
@@ -110,6 +111,7 @@ def test_a_node_that_answers_nobody_but_runs(busy: World) -> None:
     world.note("partition", watch())
 
 
+@pytest.mark.long
 def test_a_node_that_is_called_dead_but_writes(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.node()
     here = {"pool": "alpha", "host": gone}

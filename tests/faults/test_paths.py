@@ -26,6 +26,7 @@ def test_one_san_cable(busy: World, how: str) -> None:
     world.note(f"one SAN cable, {'silently cut' if how == 'cut' else 'pulled'}", watch())
 
 
+@pytest.mark.long
 def test_both_san_cables(busy: World) -> None:
     world, watch, remote = busy, Watch(), busy.other()
     world.lab.link(remote, SAN, "cut")
@@ -39,7 +40,8 @@ def test_both_san_cables(busy: World) -> None:
     world.note("both SAN cables of the remote node, silently cut", watch())
 
 
-@pytest.mark.parametrize("which", ["remote", pytest.param("local", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["remote", "local"])
 def test_a_disk_under_one_leg(busy: World, which: str) -> None:
     world, watch = busy, Watch()
     node = world.other() if which == "remote" else world.node()
