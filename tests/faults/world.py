@@ -17,13 +17,13 @@ import pytest
 import yaml
 
 from faults.load import Load
+from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers
 from lab import description
 from lab.errors import LabError
 from lab.machine import Box
 from lab_tests.helpers import (
     Played,
     Xapi,
-    kill_with_workers,
     named,
     play,
     playbook_command,

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers  # noqa: F401
 from lab import description
 from lab.calls import Calls
 from lab.errors import LabError

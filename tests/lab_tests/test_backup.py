@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab_tests.helpers import kill_with_workers, play, until
+from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers
+from lab_tests.helpers import play, until
 from lab_tests.machines import Machines, prepared
 
 pytestmark = pytest.mark.long

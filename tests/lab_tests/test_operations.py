@@ -20,8 +20,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers
 from lab.lab import Lab
-from lab_tests.helpers import Played, Xapi, kill_with_workers, play, playbook_command, playbook_environment, until
+from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
 
 pytestmark = pytest.mark.long
 LAB = {"nodes": 3, "guests": ["web1"], "xapi": {"pool": "alpha"}}
