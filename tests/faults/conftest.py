@@ -39,10 +39,12 @@ def bare(figures: list[str]) -> Iterator[World]:
 
 
 @pytest.fixture
-def busy(world: World) -> World:
+def busy(request: pytest.FixtureRequest, world: World) -> World:
     """The same, whole and writing. What a failed test has left broken is made anew: the others have their own say."""
     world.load.stop()
     if not world.healthy():
+        if not request.session.testsfailed:
+            pytest.fail("an earlier fault was not healed, and its test has passed")
         world.lab.down()
         world.up()
         world.play("site")
