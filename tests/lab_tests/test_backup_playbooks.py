@@ -108,3 +108,15 @@ def test_bad_variables(lab: Lab) -> None:
     fails(lab, "Name a guest and one of its disks", "restore", guest="web1", disk="data", file="/etc")
     fails(lab, "No node that answers has a leg of disk other", "restore", guest="web1", disk="other")
     fails(lab, "20200101T000000Z", "restore", generation="20200101T000000Z", **DISK)
+
+
+def test_the_coordinator_is_dead(lab: Lab) -> None:
+    """The inventory still leads to it; another node is asked."""
+    assert lab.box("web1").status.host == "node1"
+    before = generations(lab, "node2")
+    lab.kill(["node1"])
+    run(lab, "node_recover", node="node1", assume_dead=["node1"]).ok()
+    fails(lab, "is not complete", "backup", **DISK, **BACKUP)
+    fails(lab, "node1", "guest_grow", size="300MiB", **DISK)
+    run(lab, "backup", mirror_backup_allow_degraded=True, **DISK, **BACKUP).ok()
+    assert len(set(generations(lab, "node2")) - set(before)) == 1
