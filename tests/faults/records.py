@@ -16,6 +16,7 @@ import zlib
 
 SIZE = 4096
 SLOTS = 4096
+PAUSE = 0.01  # seconds between records: what is to be seen is what becomes of them, and others need the processor, too
 
 
 def made(number):
@@ -32,7 +33,7 @@ def found(record):
 
 def write(path, number):
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    while not select.select([0], [], [], 0)[0]:
+    while not select.select([0], [], [], PAUSE)[0]:
         begin = time.monotonic()
         os.pwrite(file, made(number), number % SLOTS * SIZE)
         os.fdatasync(file)
