@@ -233,6 +233,15 @@ def test_growth_that_cannot_be(cloud: Cloud) -> None:
     cloud.fails("guest_grow", "left in vg0", guest="web1", disk="data", size="1TiB")
 
 
+def test_growth_of_a_guest_that_nobody_reaches(cloud: Cloud, tmp_path: Path) -> None:
+    """All that comes after the look into the guest is on other hosts, and does not begin."""
+    nowhere, before = tmp_path / "nowhere.yml", cloud.state()
+    nowhere.write_text(yaml.safe_dump({"all": {"hosts": {"web1": {"ansible_port": 1}}}}), encoding="utf-8")
+    done = play(cloud.lab, "nobloat.xen.guest_grow", extra_vars={"guest": "web1", "size": "320MiB"},
+                inventories=[cloud.inventory, nowhere])  # fmt: skip
+    assert done.rc and "UNREACHABLE" in done.stdout and cloud.state() == before
+
+
 def test_grow(cloud: Cloud) -> None:
     before = cloud.state()
     assert cloud.play("guest_grow", check=True, guest="web1", disk="data", size="320MiB").ok().changed > 0
@@ -271,6 +280,7 @@ def test_a_growth_that_ends_with_the_guest(cloud: Cloud) -> None:
     vm = next(ref for ref, record in cloud.xapi("VM.get_all_records").items() if record["uuid"] == cloud.vm()["uuid"])
     cloud.xapi("VM.hard_reboot", vm)
     until(lambda: cloud.sh("web1", "blockdev --getsize64 /dev/xvde /dev/xvdf") == f"{384 * MIB}\n{384 * MIB}", 300, "the guest is back")
+    cloud.lab.wait([cloud.lab.box("web1")])
     assert cloud.halves() == ""
     cloud.play("guest_grow", guest="web1", size="384MiB").ok()
     grown(cloud, 384 * MIB)

@@ -132,3 +132,11 @@ def test_every_source_file_names_its_license() -> None:
 def test_the_same_python_requirements_for_the_collection_and_its_execution_environment() -> None:
     """ansible-builder reads the file from beside the definition, or from the collection's root: it is one file."""
     assert (ROOT / "meta/requirements.txt").read_bytes() == (ROOT / "requirements.txt").read_bytes()
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)
+def test_a_host_that_cannot_be_reached_ends_a_playbook_too(path: Path) -> None:
+    """any_errors_fatal alone lets newer cores go on with the next play (ansible/ansible#82834)."""
+    for play in yaml.safe_load(path.read_text(encoding="utf-8")):
+        if play.get("any_errors_fatal") and "serial" not in play:  # one at a time are pools, which are reached by XAPI
+            assert play.get("max_fail_percentage") == 0, play["name"]
