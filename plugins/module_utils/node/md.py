@@ -6,10 +6,18 @@
 import os
 import re
 import time
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
-from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result, names, read, run
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
+    CommandError,
+    NodeError,
+    Result,
+    names,
+    read,
+    run,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put
 
 # Kernels that lose the superblock of metadata 1.0 when the size of a member changes: from the first version, to before the
@@ -23,6 +31,7 @@ ENDS = 1024 * 1024
 SLACK_KIB = 1024
 # Seconds in which a resync that is due begins.
 BEGINS = 10
+BITMAP_TRIES = 10  # a second apart
 
 
 class Half(object):
@@ -230,6 +239,21 @@ class Arrays:
         for member in self.members(array):
             with open(os.path.join(self.block, array, "md", f"dev-{member}", "size"), "w") as stream:
                 stream.write("0")
+
+    def make_bitmap(self, array: str, *words: str) -> None:
+        """Give an array an internal bitmap; `words` are for mdadm. Tries for a while. Raises NodeError with what the kernel says."""
+        for left in reversed(range(BITMAP_TRIES)):
+            try:
+                self.run("mdadm", "--grow", f"/dev/{array}", "--bitmap=internal", *words)
+                return
+            except CommandError as error:
+                # The kernel keeps the place of a bitmap that it could not load, and refuses all others (location_store in md-bitmap.c).
+                with suppress(OSError), open(os.path.join(self.block, array, "md/bitmap/location"), "w") as stream:
+                    stream.write("none")
+                if not left:
+                    said = [line.partition("] ")[2] for line in self.run("dmesg").out.splitlines() if array in line]
+                    raise NodeError(f"{error} (kernel: {'; '.join(said[-3:])})") from None
+            time.sleep(1)
 
     def wait(self, array: str, timeout: float) -> None:
         """Wait until nothing is resynchronised. Raises NodeError."""

@@ -445,10 +445,8 @@ class Mirror:
 
     def _plan_bitmap(self, plan: Plan, array: str, chunk: int) -> None:
         """With the chunk that the task wants, or `chunk` bytes, or what mdadm chooses."""
-        words = ["--bitmap=internal"]
-        if self.params["bitmap_chunk"] or chunk:
-            words.append(f"--bitmap-chunk={self.params['bitmap_chunk'] or str(chunk // 1024) + 'K'}")
-        plan.step("make a bitmap", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", *words))
+        size = self.params["bitmap_chunk"] or (f"{chunk // 1024}K" if chunk else "")
+        plan.step("make a bitmap", partial(self.arrays.make_bitmap, array, *([f"--bitmap-chunk={size}"] if size else [])))
 
     # ---- out
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half, loses_superblock, version_of
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mirror import Mirror
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result
 
 EXAMINE = """\
@@ -87,6 +89,7 @@ class Fake(Arrays):
             "metadata_version": "1.0", "component_size": "262080", "mismatch_cnt": "0"}
         self.kernel = ""
         self.no_re_add = False
+        self.no_bitmap = 0  # how often the kernel refuses one
 
     def runs(self, **flags: str) -> None:
         self.live = flags
@@ -102,6 +105,11 @@ class Fake(Arrays):
         self.calls.append(" ".join(argv))
         if self.no_re_add and "--re-add" in argv:
             raise CommandError(argv, 1, "not possible")
+        if self.no_bitmap and "--bitmap=internal" in argv:
+            self.no_bitmap -= 1
+            raise CommandError(argv, 1, "failed to set internal bitmap")
+        if argv == ("dmesg",):
+            return Result(0, "[ 1.2] sda: other\n[ 3.4] md127: invalid bitmap file superblock: bad magic\n", "")
         return Result(0, "", "")
 
     def all(self) -> list[str]:
@@ -440,6 +448,12 @@ def test_grow(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
         "take all space", "mdadm --grow /dev/md127 --size=max", "mdadm --grow /dev/md127 --bitmap=internal --bitmap-chunk=1024K"]
     arrays.attributes["component_size"] = str(320 * 1024)
     assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"]
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    arrays.no_bitmap = 3
+    assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"] * 4
+    arrays.no_bitmap = 99
+    with pytest.raises(ApplyError, match=r"failed to set internal bitmap \(kernel: md127: invalid bitmap file superblock: bad magic\)$"):
+        make(arrays, grow=True)
     arrays.attributes.update({"bitmap/location": "+8", "component_size": "262080"})
     arrays.kernel = "Kernel 5.10.70 loses the superblock"
     with pytest.raises(NodeError, match="loses the superblock"):
