@@ -71,6 +71,8 @@ options:
       - The superblock lies at the end of each half, and has to follow it. If the mirror was stopped between the growth of its
         halves and that of its own, it cannot be assembled; with this option, the superblocks are looked for and put right.
       - The bitmap is away meanwhile, as the kernel demands it. If the guest dies then, the next resync is a full one.
+      - If all halves have come back by the bitmap since the mirror was assembled, the kernel takes no new bitmap; then one of them is
+        taken out and copied to as a whole.
       - Refused under kernels that lose the superblock of the halves when they grow; those are 5.9 to 5.10.84 and 5.11 to 5.15.7
         (and 5.16 before its fifth candidate).
     type: bool

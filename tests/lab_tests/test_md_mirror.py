@@ -195,6 +195,20 @@ def test_power_cut_of_the_remote_node(machines: Machines) -> None:
     assert machines.sh("guest1", "sha256sum < /mnt/after-the-cut") == total
 
 
+def test_a_new_bitmap_when_both_halves_have_come_back(machines: Machines) -> None:
+    """The kernel does not load one then, until a half is added anew."""
+    machines.ok("guest1", "md_mirror", **mirror(state="degraded", devices=[leg(1)]))
+    write(machines, "while-the-other-was-out")
+    machines.ok("guest1", "md_mirror", **mirror())
+    machines.sh("guest1", "mdadm --grow /dev/md/data --bitmap=none", check=True)
+    assert machines.sh("guest1", "mdadm --grow /dev/md/data --bitmap=internal >&2; echo $?").endswith("1"), "the kernel has learnt it"
+    machines.sh("guest1", f"echo none > {MD}/bitmap/location", check=True)
+    machines.ok("guest1", "md_mirror", **mirror(grow=True))
+    assert state(machines) == "UU"
+    assert "Intent Bitmap : Internal" in machines.sh("guest1", "mdadm --detail /dev/md/data")
+    same(machines)
+
+
 def test_assemble_takes_the_newer_half(machines: Machines) -> None:
     machines.ok("guest1", "md_mirror", **mirror(state="degraded", devices=[leg(2)]))
     total = write(machines, "only-on-the-newer")

@@ -31,7 +31,7 @@ ENDS = 1024 * 1024
 SLACK_KIB = 1024
 # Seconds in which a resync that is due begins.
 BEGINS = 10
-BITMAP_TRIES = 10  # a second apart
+BITMAP_TRIES = 3  # a second apart
 
 
 class Half(object):

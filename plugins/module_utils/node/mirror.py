@@ -68,16 +68,20 @@ class Mirror:
         array = self.arrays.find(self.params["name"], self.present)
         if not array or not self.params["wait"] or self.params["state"] != "present":
             return
+        self._complete(array)
+        if self.params["purge"]:
+            for member in self._extra(array):
+                if "faulty" in self.arrays.flags(array, member):
+                    self._manage(array, "--remove", f"/dev/{member}")
+
+    def _complete(self, array: str) -> None:
+        """Wait until all that is to be copied is copied."""
         end = time.monotonic() + self.params["wait_timeout"]
         self.arrays.wait(array, self.params["wait_timeout"])
         # md starts the next resync, if there is another, a moment later.
         while int(self.arrays.get(array, "degraded") or 0) and time.monotonic() < end and self._spares(array):
             time.sleep(0.5)
             self.arrays.wait(array, max(1, end - time.monotonic()))
-        if self.params["purge"]:
-            for member in self._extra(array):
-                if "faulty" in self.arrays.flags(array, member):
-                    self._manage(array, "--remove", f"/dev/{member}")
 
     # ---- checks
 
@@ -446,7 +450,24 @@ class Mirror:
     def _plan_bitmap(self, plan: Plan, array: str, chunk: int) -> None:
         """With the chunk that the task wants, or `chunk` bytes, or what mdadm chooses."""
         size = self.params["bitmap_chunk"] or (f"{chunk // 1024}K" if chunk else "")
-        plan.step("make a bitmap", partial(self.arrays.make_bitmap, array, *([f"--bitmap-chunk={size}"] if size else [])))
+        plan.step("make a bitmap", partial(self._make_bitmap, array, *([f"--bitmap-chunk={size}"] if size else [])))
+
+    def _make_bitmap(self, array: str, *words: str) -> None:
+        """The kernel reads no bitmap from a half that has come back by one (Bitmap_sync in drivers/md/md.h), until it is added anew
+        or the mirror is assembled. If that is so with all halves, one of them is added anew, and copied to as a whole.
+        """
+        try:
+            self.arrays.make_bitmap(array, *words)
+        except NodeError:
+            halves = [member for member in self.arrays.members(array) if "in_sync" in self.arrays.flags(array, member)]
+            if len(halves) < 2:
+                raise
+            far = max(halves, key=lambda member: "write_mostly" in self.arrays.flags(array, member))
+            self._manage(array, "--fail", f"/dev/{far}")
+            self._remove(array, far)
+            self._return(self.names().get(far, f"/dev/{far}"), True)
+            self._complete(array)
+            self.arrays.make_bitmap(array, *words)
 
     # ---- out
 

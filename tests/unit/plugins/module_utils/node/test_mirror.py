@@ -449,8 +449,15 @@ def test_grow(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays.attributes["component_size"] = str(320 * 1024)
     assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"]
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    again = "mdadm --grow /dev/md127 --bitmap=internal"
+    arrays.no_bitmap = 2
+    assert make(arrays, grow=True) == [again] * 3
+    # Both halves have come back by a bitmap: one is added anew.
     arrays.no_bitmap = 3
-    assert make(arrays, grow=True) == ["mdadm --grow /dev/md127 --bitmap=internal"] * 4
+    calls = make(arrays, grow=True)
+    assert calls == [
+        *[again] * 3, "dmesg", "mdadm --manage /dev/md127 --fail /dev/xvdb", "mdadm --manage /dev/md127 --remove /dev/xvdb",
+        "mdadm --zero-superblock /dev/xvdb", "mdadm --manage /dev/md127 --failfast --add /dev/xvdb", again]
     arrays.no_bitmap = 99
     with pytest.raises(ApplyError, match=r"failed to set internal bitmap \(kernel: md127: invalid bitmap file superblock: bad magic\)$"):
         make(arrays, grow=True)
