@@ -101,8 +101,9 @@ class Arrays:
     # ---- look
 
     def all(self) -> List[str]:
-        """The kernel's names of all arrays: md0, md127 ..."""
-        return [name for name in names(self.block) if os.path.isdir(os.path.join(self.block, name, "md"))]
+        """The kernel's names of all arrays: md0, md127 ... Without those that were stopped, and are "clear" until they are forgotten."""
+        return [name for name in names(self.block)
+                if os.path.isdir(os.path.join(self.block, name, "md")) and self.get(name, "array_state") != "clear"]
 
     def find(self, name: str, members: List[str]) -> str:
         """The array of a name (its own, that of its device file, or the kernel's) or with one of the members; "" if none."""
