@@ -460,7 +460,7 @@ class Mirror:
             self.arrays.make_bitmap(array, *words)
         except NodeError:
             halves = [member for member in self.arrays.members(array) if "in_sync" in self.arrays.flags(array, member)]
-            if len(halves) < 2:
+            if len(halves) < 2 or self.arrays.get(array, "sync_action") != "idle":  # which is a reason to be refused one, too
                 raise
             far = max(halves, key=lambda member: "write_mostly" in self.arrays.flags(array, member))
             self._manage(array, "--fail", f"/dev/{far}")

@@ -458,7 +458,13 @@ def test_grow(arrays: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [
         *[again] * 3, "dmesg", "mdadm --manage /dev/md127 --fail /dev/xvdb", "mdadm --manage /dev/md127 --remove /dev/xvdb",
         "mdadm --zero-superblock /dev/xvdb", "mdadm --manage /dev/md127 --failfast --add /dev/xvdb", again]
-    arrays.no_bitmap = 99
+    # While something is resynchronised, that is why; no half is taken out.
+    arrays.attributes["sync_action"], arrays.no_bitmap = "resync", 3
+    arrays.calls.clear()
+    with pytest.raises(ApplyError, match="failed to set internal bitmap"):
+        make(arrays, grow=True)
+    assert not [call for call in arrays.calls if "--fail" in call]
+    arrays.attributes["sync_action"], arrays.no_bitmap = "idle", 99
     with pytest.raises(ApplyError, match=r"failed to set internal bitmap \(kernel: md127: invalid bitmap file superblock: bad magic\)$"):
         make(arrays, grow=True)
     arrays.attributes.update({"bitmap/location": "+8", "component_size": "262080"})
