@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,35 @@ def sessions(names: list[str]) -> list[str]:
                   key=lambda session: ORDER.index(session.partition("-")[0]))
 
 
+def shown(command: list[str], environment: Mapping[str, str]) -> tuple[int, list[str]]:
+    """Run a command and print what it says: its exit code, and the lines."""
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace") as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    return process.returncode, lines
+
+
+def reasons(lines: list[str]) -> list[str]:
+    """What to read first in the output of all checks: what failed, each with the session that it failed in.
+
+    Ansible's fatal lines count only where the recap of their play does: others were wanted, ignored or rescued.
+    """
+    found, session, fatal = [], "", ""
+    for line in lines:
+        if line.startswith("nox > Running session "):
+            session, fatal = line.split()[-1], ""
+        elif line.startswith("fatal: "):
+            fatal = line
+        elif re.search(r"\b(failed|unreachable)=[1-9]", line):
+            found.append(f"{session}: {fatal}")
+        elif re.match(r"FAILED (?!- RETRYING)|ERROR[: ]|FATAL: |NOT PROVEN |nox > Session \S+ failed", line):
+            found.append(f"{session}: {line}")
+    return found
+
+
 def main() -> int:
     words = [*sys.argv[1:], "--"]
     names, arguments = words[:words.index("--")], words[words.index("--") + 1:-1]
@@ -46,7 +77,7 @@ def main() -> int:
         report = Path(folder, "report.json")
         environment = os.environ if names else {**os.environ, "CHECK_BRIEF": "1"}
         command = [*NOX, *jobs, "--report", str(report), "--session", *chosen, "--", *arguments]
-        code = subprocess.call(command, cwd=ROOT, env=environment)
+        code, lines = shown(command, environment)
         results: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["sessions"] if report.exists() else []
     print()
     for result in results:
@@ -54,6 +85,8 @@ def main() -> int:
     print(f"  {time.monotonic() - begin:6.0f} s  in all\n")
     counts = Counter(result["result"] for result in results)
     failed = len(chosen) - counts["success"] - counts["skipped"]
+    bad = {result["name"] for result in results if result["result"] not in ("success", "skipped")}
+    print("".join(f"  {line[:300]}\n" for line in reasons(lines) if line.partition(":")[0] in bad))
     print(f"{counts['success']} passed, {failed} failed, {counts['skipped']} skipped")
     return code or bool(failed)
 
