@@ -25,7 +25,7 @@ import stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NOX = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--envdir", str(stage.work() / "nox")]
-ORDER = ("lint", "integration", "faults", "lab", "pxe", "sanity", "molecule", "unit", "conformance")
+ORDER = ("lint", "faults", "integration", "lab", "pxe", "sanity", "molecule", "unit", "conformance")
 
 
 def sessions(names: list[str]) -> list[str]:

@@ -14,7 +14,6 @@ from lab_tests.helpers import until
 from xapisim.launcher import control
 
 
-@pytest.mark.long
 def test_power_cut_of_the_remote_node(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.other()
     world.lab.kill([gone])
@@ -51,7 +50,6 @@ def test_power_cut_of_the_node_that_holds_the_guest(busy: World) -> None:
     world.note("power cut of the node that holds the guest", watch())
 
 
-@pytest.mark.long
 def test_power_cut_of_both_and_the_newer_half_is_chosen(busy: World) -> None:
     world, watch, first, last = busy, Watch(), busy.other(), busy.node()
     world.lab.kill([first])
@@ -96,7 +94,6 @@ def test_power_cut_of_both_at_once(busy: World) -> None:
     world.note("power cut of both at once", watch())
 
 
-@pytest.mark.long
 def test_a_node_that_answers_nobody_but_runs(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.node()
     world.lab.isolate(gone)
@@ -111,7 +108,6 @@ def test_a_node_that_answers_nobody_but_runs(busy: World) -> None:
     world.note("partition", watch())
 
 
-@pytest.mark.long
 def test_a_node_that_is_called_dead_but_writes(busy: World) -> None:
     world, watch, gone = busy, Watch(), busy.node()
     here = {"pool": "alpha", "host": gone}
@@ -129,7 +125,6 @@ def test_a_node_that_is_called_dead_but_writes(busy: World) -> None:
     world.note("service network of the guest's node cut, and a human who is wrong", watch())
 
 
-@pytest.mark.long
 def test_two_controllers_start_the_same_guest(busy: World) -> None:
     world, watch, gone, rest = busy, Watch(), busy.node(), busy.other()
     world.lab.kill([gone])

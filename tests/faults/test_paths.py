@@ -13,7 +13,7 @@ from lab_tests.helpers import until
 SAN = [2, 3]
 
 
-@pytest.mark.parametrize("how", ["cut", pytest.param("pull", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["cut", "pull"])
 def test_one_san_cable(busy: World, how: str) -> None:
     world, watch = busy, Watch()
     for nic in SAN:  # whichever is in use
@@ -26,7 +26,6 @@ def test_one_san_cable(busy: World, how: str) -> None:
     world.note(f"one SAN cable, {'silently cut' if how == 'cut' else 'pulled'}", watch())
 
 
-@pytest.mark.long
 def test_both_san_cables(busy: World) -> None:
     world, watch, remote = busy, Watch(), busy.other()
     world.lab.link(remote, SAN, "cut")
@@ -40,7 +39,6 @@ def test_both_san_cables(busy: World) -> None:
     world.note("both SAN cables of the remote node, silently cut", watch())
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("which", ["remote", "local"])
 def test_a_disk_under_one_leg(busy: World, which: str) -> None:
     world, watch = busy, Watch()

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from faults.world import DISK, GUEST, Watch, World
 from lab_tests.helpers import until
 
 
-@pytest.mark.long
 def test_guest_grow(busy: World) -> None:
     world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
     wanted: dict[str, Any] = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
