@@ -201,7 +201,7 @@ once_per_core(integration)
 def conformance(session: nox.Session) -> None:
     """Foreign clients judge xapisim: the XenAPI SDK and, where npm is installed, xen-api."""
     install(session, *LIBRARIES, *SIMULATOR, *PYTEST)
-    session.run("pytest", "tests/conformance", "-rs", *session.posargs)
+    session.run("pytest", "tests/conformance", "-rfEs", *session.posargs)
 
 
 @nox.session(python=NEWEST.interpreter)
@@ -219,7 +219,7 @@ def real(session: nox.Session, possible: str, tests: str, **variables: str) -> N
     why = session.run("python", "-m", *possible.split(), silent=True, log=False, success_codes=[0, 3], env=environment)
     if why:
         session.skip(str(why).strip())
-    session.run("pytest", tests, "-rs", "-s", *SELECTION, *session.posargs, env={**environment, **variables})
+    session.run("pytest", tests, "-rfEs", "-s", *SELECTION, *session.posargs, env={**environment, **variables})
 
 
 @nox.session(python=NEWEST.interpreter)
