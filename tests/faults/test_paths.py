@@ -11,9 +11,10 @@ from faults.world import LEG, Watch, World
 from lab_tests.helpers import until
 
 SAN = [2, 3]
+HOW = {"cut": "silently cut", "pull": "pulled"}
 
 
-@pytest.mark.parametrize("how", ["cut", "pull"])
+@pytest.mark.parametrize("how", HOW)
 def test_one_san_cable(busy: World, how: str) -> None:
     world, watch = busy, Watch()
     for nic in SAN:  # whichever is in use
@@ -23,12 +24,13 @@ def test_one_san_cable(busy: World, how: str) -> None:
         world.load.grow(100)
     assert not world.degraded(), "the bond has carried on"
     world.whole()
-    world.note(f"one SAN cable, {'silently cut' if how == 'cut' else 'pulled'}", watch())
+    world.note(f"one SAN cable, {HOW[how]}", watch())
 
 
-def test_both_san_cables(busy: World) -> None:
+@pytest.mark.parametrize("how", HOW)
+def test_both_san_cables(busy: World, how: str) -> None:
     world, watch, remote = busy, Watch(), busy.other()
-    world.lab.link(remote, SAN, "cut")
+    world.lab.link(remote, SAN, how)
     until(world.degraded, 30, "the mirror has lost its half")
     world.load.grow(50)
     world.lab.link(remote, SAN, "plug")
@@ -36,7 +38,7 @@ def test_both_san_cables(busy: World) -> None:
     world.load.grow(50)
     world.whole()
     world.again("node_return", node=remote)
-    world.note("both SAN cables of the remote node, silently cut", watch())
+    world.note(f"both SAN cables of the remote node, {HOW[how]}", watch())
 
 
 @pytest.mark.parametrize("which", ["remote", "local"])

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers
 from lab import description
 from lab.calls import Calls
 from lab.errors import LabError
@@ -81,11 +82,14 @@ def play(
             Path(folder, "playbook.yml").write_text(str(playbook), encoding="utf-8")
             playbook = Path(folder, "playbook.yml")
         command = playbook_command(lab, playbook, [*options, *["--check"] * check], extra_vars, inventories)
-        done = subprocess.run(
-            command, env=playbook_environment(), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-            timeout=timeout,
-        )  # fmt: skip
-    return Played(done.returncode, done.stdout, done.stderr, _recap(done.stdout))
+        with subprocess.Popen(command, env=playbook_environment(), text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                kill_with_workers(process)
+                raise
+    return Played(process.returncode, stdout, stderr, _recap(stdout))
 
 
 def playbook_command(
