@@ -22,6 +22,9 @@ attributes:
     support: full
     membership:
       - nobloat.xen.all
+notes:
+  - If a step fails, what was done before it is taken back. The result's C(leftovers) name what could not be, C(gone) what was
+    destroyed by then; C(msg) says the latter, too.
 """
 
     # Modules that only look.

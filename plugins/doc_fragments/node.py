@@ -26,6 +26,8 @@ requirements:
 notes:
   - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
     C(group/nobloat.xen.all).
+  - If a step fails, what was done before it is taken back. The result's C(leftovers) name what could not be, C(gone) what was
+    destroyed by then; C(msg) says the latter, too.
 """
 
     # Modules that only look.

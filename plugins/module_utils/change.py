@@ -8,9 +8,10 @@ returned object are all read off it, so they cannot disagree.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 Facts = Mapping[str, Any]
@@ -21,23 +22,32 @@ class Step:
     """One call (or a few that belong together) that makes a planned change real.
 
     `do` may return facts that only exist afterwards (a uuid); they are merged into `ChangeSet.after`.
-    `undo` takes the step back when a later one fails; `leaves` names what stays when it cannot be.
+    `undo` takes the step back when a later one fails; `leaves` names what stays when it cannot be. `gone` names what the
+    step destroys for good: it has no way back, and who reads of a later failure has to know.
     """
 
     text: str
     do: Callable[[], Facts | None]
     undo: Callable[[], Any] | None = None
     leaves: str = ""
+    gone: str = ""
 
 
 class ApplyError(Exception):
-    """A step failed: `cause` says why, `leftovers` names what was made and could not be taken back."""
+    """A step failed: `cause` says why, `leftovers` names what was made or changed and could not be taken back, `gone` what
+    the steps before it destroyed."""
 
-    def __init__(self, step: Step, cause: Exception, leftovers: list[str]) -> None:
-        super().__init__(f"{step.text}: {cause}")
+    def __init__(self, step: Step, cause: Exception, leftovers: list[str], gone: Sequence[str] = ()) -> None:
+        super().__init__(with_gone(f"{step.text}: {cause}", gone))
         self.step = step
         self.cause = cause
         self.leftovers = leftovers
+        self.gone = list(gone)
+
+    @property
+    def remains(self) -> dict[str, list[str]]:
+        """What the result tells beside `msg`: leftovers and gone, as far as there are any."""
+        return {key: found for key, found in (("leftovers", self.leftovers), ("gone", self.gone)) if found}
 
 
 @dataclass
@@ -61,7 +71,7 @@ class ChangeSet:
         return bool(self.steps)
 
     def step(self, text: str, do: Callable[[], Facts | None], **options: Any) -> None:
-        """Plan a call; `options` are those of Step (undo, leaves)."""
+        """Plan a call; `options` are those of Step (undo, leaves, gone)."""
         self.steps.append(Step(text, do, **options))
 
     def create(self, view: Facts, do: Callable[[], Facts | None], **options: Any) -> None:
@@ -72,19 +82,29 @@ class ChangeSet:
     def delete(self, do: Callable[[], Any]) -> None:
         """Plan the removal of the object."""
         self.after = {}
-        self.step(f"remove {self.title}", lambda: ignore(do()))
+        self.step(f"remove {self.title}", lambda: ignore(do()), gone=self.title)
 
-    def set(self, name: str, desired: Any, do: Callable[[Any], Any], *, text: str = "") -> bool:
-        """Plan `name` := `desired` by do(desired). None means that the user left it alone; equal plans nothing."""
+    def set(
+        self, name: str, desired: Any, do: Callable[[Any], Any], *, text: str = "", undo: Callable[[], Any] | None = None
+    ) -> bool:
+        """Plan `name` := `desired` by do(desired). None means that the user left it alone; equal plans nothing.
+
+        The way back is do(the value of now), or `undo`. What is made in this run (nothing was there before) needs none:
+        it goes as a whole.
+        """
         if desired is None or self.after.get(name) == desired:
             return False
+        if undo is None and self.before:
+            undo = partial(do, deepcopy(self.after.get(name)))
         self.after[name] = deepcopy(desired)
-        self.step(text or f"set {name} of {self.title}", lambda: ignore(do(desired)))
+        self.step(text or f"set {name} of {self.title}", lambda: ignore(do(desired)), undo=undo)
         return True
 
-    def merge(self, name: str, desired: Any, do: Callable[[Any], Any], *, purge: bool = False) -> bool:
+    def merge(
+        self, name: str, desired: Any, do: Callable[[Any], Any], *, purge: bool = False, undo: Callable[[], Any] | None = None
+    ) -> bool:
         """Like `set`, for a map or a list of strings: what is desired is added to what is live, or replaces it (`purge`)."""
-        return self.set(name, merged(self.after.get(name), desired, purge=purge), do)
+        return self.set(name, merged(self.after.get(name), desired, purge=purge), do, undo=undo)
 
     def apply(self, progress: Callable[[str], None] = lambda text: None) -> None:
         """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
@@ -94,7 +114,8 @@ class ChangeSet:
             try:
                 self.after.update(step.do() or {})
             except Exception as cause:
-                raise ApplyError(step, cause, self._undo(done)) from cause
+                gone = [earlier.gone for earlier in done if earlier.gone]
+                raise ApplyError(step, cause, self._undo(done), gone) from cause
             done.append(step)
 
     @staticmethod
@@ -113,6 +134,12 @@ class ChangeSet:
     def diff(self) -> dict[str, Any]:
         """What `--diff` prints: {before, after, before_header, after_header}."""
         return {"before": self.before, "after": self.after, "before_header": self.title, "after_header": self.title}
+
+
+def with_gone(text: str, gone: Iterable[str]) -> str:
+    """An error's text, and what was destroyed before it came to that."""
+    names = ", ".join(gone)
+    return f"{text.rstrip('.')}. Already gone: {names}." if names else text
 
 
 def merged(live: Any, desired: Any, *, purge: bool = False) -> Any:

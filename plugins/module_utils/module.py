@@ -24,6 +24,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible_collections.nobloat.xen.plugins.module_utils.change import (
     ApplyError,
     ChangeSet,
+    with_gone,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -126,24 +127,25 @@ class XapiModule(AnsibleModule):
                 if not self.params["session"]:
                     self.xapi.logout()
         except ApplyError as error:
-            self.fail(error.cause, error.leftovers)
+            self.fail(error.cause, error.leftovers, error.gone)
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
             self.fail(error)
         else:
             self.exit_json(**result)
 
-    def fail(self, error: Exception, leftovers: Iterable[str] = ()) -> None:
-        """Exit with an error in plain words; with `leftovers`, what was half made and is still there."""
-        result: dict[str, Any] = {"leftovers": list(leftovers)} if leftovers else {}
+    def fail(self, error: Exception, leftovers: Iterable[str] = (), gone: Iterable[str] = ()) -> None:
+        """Exit with an error in plain words; with `leftovers`, what was half made and is still there, and `gone`, what is not."""
+        result: dict[str, Any] = {key: list(names) for key, names in (("leftovers", leftovers), ("gone", gone)) if names}
+        text = with_gone(str(error), gone)
         if isinstance(error, XapiError):
             result["xapi_error"] = {"code": error.code, "params": error.params}
             if error.hint:
                 result["hint"] = error.hint
-            self.fail_json(msg=str(error), **result)
+            self.fail_json(msg=text, **result)
         if isinstance(error, ValueError):
-            self.fail_json(msg=str(error), **result, **getattr(error, "facts", {}))
+            self.fail_json(msg=text, **result, **getattr(error, "facts", {}))
         self.fail_json(
-            msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {error}",
+            msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
             exception=traceback.format_exc(), **result,
         )
 

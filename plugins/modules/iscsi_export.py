@@ -231,7 +231,7 @@ export:
           sample: LOGGED_IN
 exports:
   description: What became of each item, C(name), C(changed) and C(failed). If it did not fail, C(export) is the export, as in
-    RV(export); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
+    RV(export); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there is any.
   returned: with O(exports)
   type: list
   elements: dict

@@ -243,7 +243,7 @@ import:
               identity: naa.60014057d0c2f3b9a5e4c1d8f6a7b0c1
 imports:
   description: What became of each item, C(iqn), C(changed) and C(failed). If it did not fail, C(import) is the import, as in
-    RV(import); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
+    RV(import); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there is any.
   returned: with O(imports)
   type: list
   elements: dict

@@ -118,6 +118,8 @@ def plan(module: XapiModule) -> ChangeSet:
     name, role, call = module.params["name"], module.params["role"], module.xapi.call
     found = [subject for subject in records.records(module.xapi, "subject").values() if known(subject, name)]
     roles = records.records(module.xapi, "role")
+    if role is not None and role not in {item["name_label"] for item in roles.values()}:
+        raise ValueError(f"The pool has no role {role}.")
     if len(found) > 1:
         raise ValueError(f"Several subjects answer to '{name}': {', '.join(sorted(item['uuid'] for item in found))}. Give a uuid.")
     if not found and module.params["state"] == "present":
@@ -129,7 +131,7 @@ def plan(module: XapiModule) -> ChangeSet:
     if module.params["state"] == "absent":
         changes.delete(lambda: call("subject.destroy", subject["ref"]))
     elif role is not None:
-        changes.set("roles", [role], lambda _value: give(module, subject["ref"], roles, role))
+        changes.set("roles", [role], lambda value: give(module, subject["ref"], roles, value))
     return changes
 
 
@@ -151,7 +153,7 @@ def plan_new(module: XapiModule, roles: dict[str, Record]) -> ChangeSet:
     already = [item for item in records.records(module.xapi, "subject").values() if item["subject_identifier"] == identifier]
     changes = ChangeSet(f"subject {name}", before=view(already[0], roles) if already else {})
     if already:  # under another name than that of the directory
-        changes.set("roles", [role], lambda _value: give(module, already[0]["ref"], roles, role))
+        changes.set("roles", [role], lambda value: give(module, already[0]["ref"], roles, value))
         return changes
     made: dict[str, str] = {}
 
@@ -162,22 +164,21 @@ def plan_new(module: XapiModule, roles: dict[str, Record]) -> ChangeSet:
     shown = view(existing, roles)
     del shown["uuid"]
     changes.create({**shown, "roles": [role]}, create, undo=lambda: call("subject.destroy", made["ref"]))
-    changes.step(f"give it role {role}", lambda: give(module, made["ref"], roles, role))
+    changes.step(f"give it role {role}", lambda: give(module, made["ref"], roles, [role]))
     return changes
 
 
-def give(module: XapiModule, ref: str, roles: dict[str, Record], role: str) -> None:
-    """Exactly this role: first the new one, so that the subject is never without."""
+def give(module: XapiModule, ref: str, roles: dict[str, Record], wanted: list[str]) -> None:
+    """Exactly these roles: first the new ones, so that the subject is never without."""
     call = module.xapi.call
-    names = {name["name_label"]: item for item, name in roles.items()}
     has = call("subject.get_roles", ref)
-    if role not in names:
-        raise ValueError(f"The pool has no role {role}.")
-    if names[role] not in has:
-        call("subject.add_to_roles", ref, names[role])
-    for other in has:
-        if other != names[role]:
-            call("subject.remove_from_roles", ref, other)
+    exact = [role for role, item in roles.items() if item["name_label"] in wanted]
+    for role in exact:
+        if role not in has:
+            call("subject.add_to_roles", ref, role)
+    for role in has:
+        if role not in exact:
+            call("subject.remove_from_roles", ref, role)
 
 
 def main() -> None:

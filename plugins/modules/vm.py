@@ -275,7 +275,7 @@ vm:
 vms:
   description:
     - What became of each guest, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(vm) is the guest,
-      as in RV(vm); else C(msg) says why, and C(leftovers) what was made and could not be taken back, if there is any.
+      as in RV(vm); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there is any.
   returned: with O(vms)
   type: list
   elements: dict

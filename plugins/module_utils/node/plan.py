@@ -18,20 +18,27 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 
 
 class Step(NamedTuple):
-    """`do` makes a planned change real, and may return facts that only exist afterwards; `undo` takes it back."""
+    """`do` makes a planned change real, and may return facts that only exist afterwards; `undo` takes it back. `gone` names
+    what it destroys for good."""
 
     text: str
     do: Callable[[], Any]
     undo: Optional[Callable[[], Any]] = None
+    gone: str = ""
 
 
 class ApplyError(Exception):
-    """A step failed: `cause` says why, `leftovers` names what was made and could not be taken back."""
+    """A step failed: `cause` says why, `leftovers` names what was made or changed and could not be taken back, `gone` what
+    the steps before it destroyed."""
 
-    def __init__(self, step: Step, cause: Exception, leftovers: List[str]) -> None:
-        super().__init__(f"{step.text}: {cause}")
+    def __init__(self, step: Step, cause: Exception, leftovers: List[str], gone: List[str]) -> None:
+        text = f"{step.text}: {cause}"
+        super().__init__(f"{text.rstrip('.')}. Already gone: {', '.join(gone)}." if gone else text)
         self.cause = cause
         self.leftovers = leftovers
+        self.gone = gone
+        # What the result tells beside `msg`, as far as there is any.
+        self.remains = {key: found for key, found in (("leftovers", leftovers), ("gone", gone)) if found}
 
 
 class Plan:
@@ -45,8 +52,8 @@ class Plan:
         self.warnings = []  # type: List[str]
         self.facts = {}  # type: Dict[str, Any]  # what the result tells besides the object
 
-    def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None) -> None:
-        self.steps.append(Step(text, do, undo))
+    def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None, gone: str = "") -> None:
+        self.steps.append(Step(text, do, undo, gone))
 
     def apply(self) -> None:
         """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
@@ -55,7 +62,8 @@ class Plan:
             try:
                 facts = step.do()
             except Exception as cause:
-                raise ApplyError(step, cause, undo(done)) from cause
+                gone = [earlier.gone for earlier in done if earlier.gone]
+                raise ApplyError(step, cause, undo(done), gone) from cause
             if isinstance(facts, dict):
                 self.after.update(facts)
             done.append(step)
@@ -114,7 +122,7 @@ class NodeModule(AnsibleModule):
                 except ApplyError as error:
                     if not isinstance(error.cause, (NodeError, OSError)):
                         raise
-                    told.update({"leftovers": error.leftovers} if error.leftovers else {}, failed=True, msg=str(error))
+                    told.update(error.remains, failed=True, msg=str(error))
                 except (NodeError, OSError) as error:
                     told.update(failed=True, msg=str(error))
                 else:
@@ -168,14 +176,14 @@ class NodeModule(AnsibleModule):
         try:
             result = work()
         except ApplyError as error:
-            self._fail(error.cause, f"{error}", error.leftovers)
+            self._fail(error.cause, f"{error}", error.remains)
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-            self._fail(error, f"{error}", [])
+            self._fail(error, f"{error}", {})
         else:
             (self.fail_json if result.pop("failed", False) else self.exit_json)(**result)
 
-    def _fail(self, error: Exception, text: str, leftovers: List[str]) -> None:
-        result = {"leftovers": leftovers} if leftovers else {}  # type: Dict[str, Any]
+    def _fail(self, error: Exception, text: str, remains: Dict[str, List[str]]) -> None:
+        result = dict(remains)  # type: Dict[str, Any]
         if isinstance(error, (NodeError, OSError)):
             self.fail_json(msg=text, **result)
         else:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet, with_gone
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -26,7 +26,6 @@ class Job:
     changes: ChangeSet = field(default_factory=lambda: ChangeSet(""))
     guest: Guest | None = None
     error: Exception | None = None
-    leftovers: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)  # what the result tells besides the guest
 
     @property
@@ -74,7 +73,7 @@ def apply_jobs(module: XapiModule, jobs: Sequence[Job], parallel: int) -> None:
         try:
             job.changes.apply(module.progress)
         except ApplyError as error:
-            job.error, job.leftovers = error, error.leftovers
+            job.error = error
 
     if len(jobs) < 2:
         for job in jobs:
@@ -109,7 +108,7 @@ def list_result(module: XapiModule, key: str, jobs: Sequence[Job]) -> dict[str, 
 
 def explain(module: XapiModule, job: Job) -> dict[str, Any]:
     """A failed guest's `msg`, and what goes with it."""
-    told: dict[str, Any] = {"leftovers": job.leftovers} if job.leftovers else {}
+    told: dict[str, Any] = {**job.error.remains} if isinstance(job.error, ApplyError) else {}
     cause = job.error.cause if isinstance(job.error, ApplyError) else job.error
     if isinstance(cause, XapiError):
         name_refs(module.xapi, cause)
@@ -118,5 +117,5 @@ def explain(module: XapiModule, job: Job) -> dict[str, Any]:
             told["hint"] = cause.hint
     text = str(cause) if isinstance(cause, (XapiError, ValueError)) else f"{type(cause).__name__}: {cause}"
     if isinstance(job.error, ApplyError):
-        text = f"{job.error.step.text}: {text}"
+        text = with_gone(f"{job.error.step.text}: {text}", job.error.gone)
     return {"msg": text, **told}

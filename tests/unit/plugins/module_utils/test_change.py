@@ -87,3 +87,49 @@ def test_a_failed_step_undoes_the_earlier_ones_newest_first_and_names_what_stays
     assert log == ["one", "two", "three", "undo one"]
     assert error.value.leftovers == ["network three", "disk two (no connection)"]
     assert isinstance(error.value.cause, RuntimeError)
+
+
+def test_every_setter_has_its_way_back():
+    live = {"mtu": 1500, "tags": ["a"], "rate": 10}
+
+    def fail():
+        raise ValueError("It does not start.")
+
+    changes = ChangeSet("network x", dict(live))
+    changes.set("mtu", 9000, lambda value: live.update(mtu=value))
+    changes.merge("tags", ["b"], lambda value: live.update(tags=value))
+    changes.set("rate", 20, lambda value: live.update(rate=value), undo=lambda: live.update(rate=0))
+    changes.set("mtu", 1280, lambda value: live.update(mtu=value))
+    changes.step("start", fail)
+    with pytest.raises(ApplyError) as error:
+        changes.apply()
+    assert live == {"mtu": 1500, "tags": ["a"], "rate": 0}
+    assert error.value.remains == {}
+
+
+def test_what_is_made_anew_goes_as_a_whole():
+    log = []
+
+    def fail():
+        raise ValueError("No.")
+
+    changes = ChangeSet("network x")
+    changes.create({"mtu": 1500}, lambda: log.append("made"), undo=lambda: log.append("gone"))
+    changes.set("mtu", 9000, log.append)
+    changes.step("plug", fail)
+    with pytest.raises(ApplyError):
+        changes.apply()
+    assert log == ["made", 9000, "gone"]
+
+
+def test_what_was_destroyed_before_a_failure_is_named():
+    def fail():
+        raise ValueError("The switch is off.")
+
+    changes = ChangeSet("guest x", {"name": "x"})
+    changes.step("destroy disk one", lambda: None, gone="disk one")
+    changes.delete(lambda: None)
+    changes.step("tell the switch", fail, gone="the port")
+    with pytest.raises(ApplyError, match=r"^tell the switch: The switch is off\. Already gone: disk one, guest x\.$") as error:
+        changes.apply()
+    assert error.value.remains == {"gone": ["disk one", "guest x"]}

@@ -54,11 +54,23 @@ def test_steps_are_taken_back_newest_first() -> None:
     plan.step("one", lambda: done.append("one"), lambda: done.append("not one"))
     plan.step("two", lambda: done.append("two"), stuck)
     plan.step("three", lambda: done.append("three"), lambda: done.append("not three"))
-    plan.step("four", fail)
-    with pytest.raises(ApplyError, match=r"four: No\.") as caught:
+    plan.step("four", fail, gone="disk four")
+    with pytest.raises(ApplyError, match=r"^four: No\.$") as caught:
         plan.apply()
     assert done == ["one", "two", "three", "not three", "not one"]
-    assert caught.value.leftovers == ["two (stuck)"]
+    assert caught.value.remains == {"leftovers": ["two (stuck)"]}
+
+
+def test_what_was_destroyed_before_a_failure_is_named() -> None:
+    def fail() -> None:
+        raise NodeError("No.")
+
+    plan = Plan("thing", {})
+    plan.step("one", lambda: None, gone="disk one")
+    plan.step("two", fail)
+    with pytest.raises(ApplyError, match=r"^two: No\. Already gone: disk one\.$") as caught:
+        plan.apply()
+    assert caught.value.remains == {"gone": ["disk one"]}
 
 
 class Ended(Exception):
