@@ -33,8 +33,8 @@ _value:
   description:
     - The legs, sorted by guest, disk and slot, which is their order when they were made (the preferred home first).
     - Each has C(guest), C(disk), C(slot) (V(0), V(1), or V(null) if it is not tagged), C(name), C(node), C(vg), C(size) in bytes,
-      C(path) (the same on every node), C(iqn), C(portals) (empty if it is not exported), C(initiators) and C(exists), which is
-      V(true).
+      C(path) (the same on every node), C(sr) and C(vdi) (what it is called in the pool), C(lease) as in M(nobloat.xen.mirror_info),
+      C(iqn), C(portals) (empty if it is not exported), C(initiators) and C(exists), which is V(true).
   type: list
   elements: dict
 """
@@ -43,7 +43,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX, legs
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import legs
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
 
 
 def mirror_legs(nodes: Mapping[str, Any], iqn_prefix: str = IQN_PREFIX) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import facts, moves
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
 
 
 def mirror_moves(

@@ -82,7 +82,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
 
 

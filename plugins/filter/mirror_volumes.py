@@ -59,7 +59,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import IQN_PREFIX, volumes
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import volumes
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
 
 
 def mirror_volumes(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str, stripes: int = 0,

@@ -232,11 +232,11 @@ guard:
       sample: 6
 """
 
-import re
 from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Case, judge
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import disk_name, from_path
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, device_number, kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
@@ -266,8 +266,6 @@ SPEC: dict[str, dict[str, Any]] = {
     "start_from": {"type": "str"},
     "force": {"type": "bool", "default": False},
 }
-# The location of a leg's VDI is its path on every node.
-PATH = re.compile(r"/dev/mirror/([^/]+)/([^/]+)")
 # Seconds to wait for another pool.
 PATIENCE = 15
 
@@ -300,18 +298,18 @@ def attached(session: Session, vm: dict[str, Any]) -> list[dict[str, Any]]:
     vbds = select(session, "VBD", VM=[vm["ref"]])
     vdis = select(session, "VDI", refs={vbd["VDI"] for vbd in vbds.values()})
     return sorted(({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)} for vbd in vbds.values()
-                   for vdi in [vdis.get(vbd["VDI"])] if vdi and PATH.fullmatch(vdi["location"])), key=lambda disk: disk["device"])
+                   for vdi in [vdis.get(vbd["VDI"])] if vdi and from_path(vdi["location"])), key=lambda disk: disk["device"])
 
 
 def all_legs(name: str, known: list[dict[str, Any]], disks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The legs that nodes have, and those that only the pool knows."""
     found = list(known)
     for disk in disks:
-        match = PATH.fullmatch(disk["path"])
-        if match and disk["path"] not in [leg["path"] for leg in found]:
-            node, leg = match.groups()
+        place = from_path(disk["path"])
+        if place and disk["path"] not in [leg["path"] for leg in found]:
+            node, leg = place
             called = [other["disk"] for other in known if other["name"] == leg]
-            found.append({"disk": called[0] if called else leg.removeprefix(f"{name}-"), "name": leg, "node": node, "path": disk["path"]})
+            found.append({"disk": called[0] if called else disk_name(name, leg), "name": leg, "node": node, "path": disk["path"]})
     return found
 
 

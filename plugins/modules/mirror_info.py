@@ -171,6 +171,14 @@ legs:
       type: list
       elements: str
       sample: []
+    lease:
+      description:
+        - The lease of a guest that lies with it, null if none does. C(generation), C(time), C(state), C(owner), C(synced), C(held),
+          C(host) and C(assumed_dead) as M(nobloat.xen.guest_lease) explains them. One that cannot be understood has the state
+          V(damaged).
+      type: dict
+      sample: {generation: 7, time: 1795246320, state: started, owner: anna/c1/x7a, synced: 382d146e, held: "", host: node1,
+               assumed_dead: []}
     active:
       description: Whether it is active.
       type: bool

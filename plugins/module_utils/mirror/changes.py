@@ -11,15 +11,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import KEPT, device, positions
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import device_name
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
-# What a leg is called when it has moved away and its data are kept.
-KEPT = "moved-"
-# Positions of VBDs that legs have; those before are for the system, the CD and the config drive.
-POSITIONS = range(4, 16)
 
 
 def facts(
@@ -169,25 +165,14 @@ def devices(
         vm = known.get(disk["guest"])
         if vm is None or vm["power_state"] != "running":
             raise ValueError(f"Guest {disk['guest']} does not run, and only it can change its mirrors. Start it first.")
-        there = {str(each["name"]): each for each in vm["disks"]}
-        paths, plug = {}, []
-        for leg in disk["legs"]:
-            vdi = f"{leg['name']}@{leg['node']}"
-            position = int(there[vdi]["device"]) if vdi in there else _free(taken[disk["guest"]], disk["guest"])
-            paths[leg["node"]] = device_name(position)
-            if vdi not in there:
-                plug.append({"vdi": vdi, "sr": f"mirror-{leg['node']}", "position": position, "vm": disk["guest"]})
+        there = {str(each["name"]): int(each["device"]) for each in vm["disks"]}
+        places = positions(disk["guest"], [leg["vdi"] for leg in disk["legs"]], there, taken[disk["guest"]])
+        taken[disk["guest"]].update(places.values())
+        paths = {leg["node"]: device(places[leg["vdi"]]) for leg in disk["legs"]}
+        plug = [{"vdi": leg["vdi"], "sr": leg["sr"], "position": places[leg["vdi"]], "vm": disk["guest"]}
+                for leg in disk["legs"] if leg["vdi"] not in there]
         at = (hosts or {}).get(vm["host"], vm["host"])
-        old = f"{disk['name']}@{disk.get('from')}"
+        old = (disk.get("old") or {}).get("vdi", "")
         found.append({**disk, "devices": list(paths.values()), "plug": plug, "old_vdi": old if old in there else "",
                       "far": [path for node, path in paths.items() if node != at] if at in paths else [], "size": disk["legs"][0]["size"]})
     return found
-
-
-def _free(taken: set[int], guest: str) -> int:
-    """The first free position, which is taken then."""
-    position = next((each for each in POSITIONS if each not in taken), None)
-    if position is None:
-        raise ValueError(f"Guest {guest} has no position left for another disk.")
-    taken.add(position)
-    return position

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import count
 from typing import Any
 
-Record = dict[str, Any]
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import CONFIG_DRIVE, device, positions
 
-FIRST = 4  # position of the first leg: system disks come before, and the config drive is at 3
-CONFIG_DRIVE = 3
-LAST = 25  # /dev/xvdz
+Record = dict[str, Any]
 
 
 def guest_plans(
@@ -41,12 +38,12 @@ def _plan(
     own = [[leg for leg in legs if leg["guest"] == name and leg["disk"] == disk["name"]] for disk in guest["disks"]]
     paths = [leg["path"] for pair in own for leg in pair]
     missing = [path for path in paths if path not in vdis]
-    positions = _positions(name, paths, vm, vdis, options)
-    disks = [{"device": positions[path], "vdi": vdis[path], "mode": "rw"} for path in paths if path in vdis]
+    at = _positions(name, paths, vm, vdis, options)
+    disks = [{"device": at[path], "vdi": vdis[path], "mode": "rw"} for path in paths if path in vdis]
     mirrors = [
         {
-            "name": disk["name"], "devices": [device(positions[leg["path"]]) for leg in pair],
-            "far": [device(positions[leg["path"]]) for leg in pair[1:]], "filesystem": disk.get("filesystem") or "",
+            "name": disk["name"], "devices": [device(at[leg["path"]]) for leg in pair],
+            "far": [device(at[leg["path"]]) for leg in pair[1:]], "filesystem": disk.get("filesystem") or "",
             "mount": disk.get("mount") or "",
         }
         for disk, pair in zip(guest["disks"], own, strict=True)
@@ -61,17 +58,9 @@ def _plan(
 def _positions(
     name: str, paths: list[str], vm: Mapping[str, Any] | None, vdis: Mapping[str, str], options: Mapping[str, Any]
 ) -> dict[str, int]:
-    """Where each leg is or will be: those that are attached stay, others get the next free position."""
-    at = {disk["vdi"]: disk["device"] for disk in vm["disks"] if disk["vdi"]} if vm else {}
-    found = {path: at[vdis[path]] for path in paths if vdis.get(path) in at}
-    taken = {*at.values(), CONFIG_DRIVE, *(disk["device"] for disk in options.get("disks") or () if disk.get("device") is not None)}
-    free = (number for number in count(FIRST) if number not in taken)
-    positions = {path: found[path] if path in found else next(free) for path in paths}
-    if positions and max(positions.values()) > LAST:
-        raise ValueError(f"Guest {name} has more disks than there are positions for.")
-    return positions
-
-
-def device(position: int) -> str:
-    """What the disk at a position is called in a Linux guest."""
-    return f"/dev/xvd{chr(ord('a') + position)}"
+    """Where each leg is or will be, by path."""
+    known = {path for path in paths if vdis.get(path)}
+    held = {disk["vdi"]: disk["device"] for disk in vm["disks"] if disk["vdi"]} if vm else {}
+    attached = {path: int(held[vdis[path]]) for path in known if vdis[path] in held}
+    described = (disk["device"] for disk in options.get("disks") or () if disk.get("device") is not None)
+    return positions(name, paths, attached, [CONFIG_DRIVE, *held.values(), *described])

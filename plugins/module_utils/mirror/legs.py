@@ -8,38 +8,40 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-IQN_PREFIX = "iqn.2026-11.xen.nobloat"
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    IQN_PREFIX,
+    PATHS,
+    iqn,
+    is_leg,
+    path,
+    sr_name,
+    tags,
+    vdi_name,
+)
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
 
 
-def tags(volume: Mapping[str, Any]) -> dict[str, str]:
-    """The tags nobloat.KEY=VALUE of a logical volume as {KEY: VALUE}."""
-    pairs = (tag.partition("=") for tag in volume["tags"] if tag.startswith("nobloat."))
-    return {key[len("nobloat."):]: value for key, _sign, value in pairs}
-
-
-def path(node: str, name: str) -> str:
-    """The path of a leg, which is the same on every node."""
-    return f"/dev/mirror/{node}/{name}"
+def called(node: str, name: str) -> dict[str, str]:
+    """What a leg is called elsewhere: its path on every node, and in the pool its VDI and the SR of that."""
+    return {"path": path(node, name), "sr": sr_name(node), "vdi": vdi_name(node, name)}
 
 
 def legs(nodes: Mapping[str, Mapping[str, Any]], iqn_prefix: str = IQN_PREFIX) -> list[dict[str, Any]]:
     """The legs in the results of mirror_info of some nodes, sorted by guest, disk and slot."""
-    found = [_leg(node, volume, told, info, iqn_prefix)
-             for node, info in nodes.items() if info
-             for volume in info["legs"] if not volume["snapshot_of"]
-             for told in [tags(volume)] if told.get("guest") and told.get("disk")]
+    found = [_leg(node, volume, info, iqn_prefix)
+             for node, info in nodes.items() if info for volume in info["legs"] if is_leg(volume)]
     return sorted(found, key=lambda leg: (
         leg["guest"], leg["disk"], leg["slot"] is None, leg["slot"] or 0, leg["node"]))
 
 
-def _leg(node: str, volume: Mapping[str, Any], told: Mapping[str, str], info: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    name = volume["name"]
+def _leg(node: str, volume: Mapping[str, Any], info: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    name, own = volume["name"], tags(volume)
     exports: Iterable[Mapping[str, Any]] = info["exports"]
     export = next((each for each in exports if each["name"] == name), None) or {}
     return {
-        "guest": told["guest"], "disk": told["disk"], "slot": int(told["slot"]) if told.get("slot", "").isdigit() else None,
-        "name": name, "node": node, "vg": volume["vg"], "size": volume["size"], "path": path(node, name),
-        "iqn": export.get("iqn") or f"{prefix}:{node}:{name}", "portals": list(export.get("portals", [])),
+        "guest": own["guest"], "disk": own["disk"], "slot": int(own["slot"]) if own.get("slot", "").isdigit() else None,
+        "name": name, "node": node, "vg": volume["vg"], "size": volume["size"], **called(node, name),
+        "lease": volume["lease"], "iqn": export.get("iqn") or iqn(node, name, prefix), "portals": list(export.get("portals", [])),
         "initiators": list(export.get("initiators", [])), "exists": True,
     }
 
@@ -63,7 +65,7 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
         if sum((other["node"], other["name"]) == (leg["node"], leg["name"]) for other in wanted) > 1:
             found["troubles"].append(f"{leg['name']} is wanted more than once on {leg['node']}; its two legs need two nodes.")
         if leg["node"] == node:
-            found["exports"].append({"name": leg["name"], "iqn": leg.get("iqn") or f"{iqn_prefix}:{node}:{leg['name']}",
+            found["exports"].append({"name": leg["name"], "iqn": leg.get("iqn") or iqn(node, leg["name"], iqn_prefix),
                                      "device": f"/dev/{leg['vg']}/{leg['name']}"})
         info = nodes.get(leg["node"])
         if not info:
@@ -114,6 +116,17 @@ def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str
         else:
             found["waiting"].append(f"{leg['node']}/{leg['name']}")
     return found
+
+
+def srs(wanted: Iterable[Mapping[str, Any]], *, sizes: bool = False) -> list[dict[str, Any]]:
+    """The SRs that have legs as VDIs, as options of module sr. With `sizes`, each VDI has to have the size of its leg."""
+    found: dict[str, dict[str, Any]] = {}
+    for leg in wanted:
+        sr = found.setdefault(leg["node"], {
+            "name": leg["sr"], "description": f"Legs of mirrored disks on {leg['node']}", "type": "udev", "shared": True,
+            "device_config": {"location": f"{PATHS}/{leg['node']}"}, "vdis": []})
+        sr["vdis"].append({"location": leg["path"], "name": leg["vdi"], **({"size": to_text(leg["size"])} if sizes else {})})
+    return [found[node] for node in sorted(found)]
 
 
 def names(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import path
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import called
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import MOST_DISKS, NO_LEGS, iqn, leg_name
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60  # of a leg; an IQN has 223 at most, an LV 127
-_RESERVED = ("backup", "moved", "snapshot", "pvmove")  # what backups and old legs are called, and what LVM keeps for itself
+_RESERVED = (*(start.rstrip("-") for start in NO_LEGS), "snapshot", "pvmove")  # the last two are LVM's own
 _UNKNOWN = 1 << 60  # bytes of a volume group that is not there yet
 _GROW = "playbook nobloat.xen.guest_grow"
 _MOVE = "playbook nobloat.xen.guest_move"
@@ -127,6 +128,8 @@ def _guest(guest: Mapping[str, Any], there: list[Record], nodes: Mapping[str, No
         raise ValueError(f"Guest {name}: names that begin with {', '.join(_RESERVED)} are not for guests.")
     if not guest.get("disks"):
         raise ValueError(f"Guest {name} has no disks to mirror.")
+    if len(guest["disks"]) > MOST_DISKS:
+        raise ValueError(f"Guest {name} has {len(guest['disks'])} disks to mirror; there is room for {MOST_DISKS}.")
     pins = guest.get("nodes") or []
     for pin in [*pins, *filter(None, [guest.get("home")])]:
         if pin not in nodes:
@@ -159,7 +162,7 @@ def _disk(guest: str, disk: Mapping[str, Any], there: list[Record]) -> Disk:
     size = to_bytes(disk.get("size") or 0)
     if size <= 0:
         raise ValueError(f"Disk {name} of guest {guest} needs a size.")
-    leg = f"{guest}-{name}"
+    leg = leg_name(guest, name)
     if len(leg) > _MAX_NAME:
         raise ValueError(f"{leg} is too long for the name of a leg, {_MAX_NAME} characters are allowed.")
     mount = str(disk.get("mount") or "")
@@ -328,7 +331,8 @@ def _legs(disk: Disk, pair: list[str], nodes: Mapping[str, Node], iqn_prefix: st
     return [
         {
             "guest": disk.guest, "disk": disk.name, "name": disk.leg, "node": node, "vg": nodes[node].vg, "size": size,
-            "iqn": f"{iqn_prefix}:{node}:{disk.leg}", "portals": [], "initiators": [], "path": path(node, disk.leg), "exists": False,
+            "iqn": iqn(node, disk.leg, iqn_prefix), "portals": [], "initiators": [], **called(node, disk.leg), "lease": None,
+            "exists": False,
             **there.get(node, {}), "slot": slot,
         }
         for slot, node in enumerate(pair)

@@ -12,6 +12,16 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    device,
+    disk_name,
+    from_vdi,
+    is_leg,
+    leg_name,
+    tags,
+    vdi_name,
+)
+
 # What is said of a leg and of a mirror: a sign that does not depend on colour, and words.
 LEG_WORDS = {
     "complete": ("✓", "complete"),
@@ -85,20 +95,6 @@ def status(
 # ---- legs
 
 
-def tagged(tags: Iterable[str], key: str) -> str:
-    """The value of a tag `nobloat.<key>=`, "" without one."""
-    start = f"nobloat.{key}="
-    return next((tag[len(start):] for tag in tags if tag.startswith(start)), "")
-
-
-def lease(tags: Iterable[str]) -> dict[str, Any] | None:
-    """The lease in the tags of a leg: generation, time (seconds since 1970), state, owner; None if there is none."""
-    parts = tagged(tags, "lease").split(":")  # with notes at the end, see module_utils/node/lease.py
-    if len(parts) < 4 or not parts[0].isdigit() or not parts[1].isdigit():
-        return None
-    return {"generation": int(parts[0]), "time": int(parts[1]), "state": parts[2], "owner": parts[3]}
-
-
 def _legs(
     nodes: list[Mapping[str, Any]], machines: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
@@ -109,44 +105,33 @@ def _legs(
         info = node.get("info") or {}
         exports = {export["name"]: export for export in info.get("exports", [])}
         for volume in info.get("legs", []):
-            guest, disk = tagged(volume["tags"], "guest"), tagged(volume["tags"], "disk")
-            if not guest or not disk or volume["snapshot_of"] or volume["name"].startswith("backup"):
+            if not is_leg(volume):
                 continue
-            pool = str(node.get("pool"))
+            pool, own = str(node.get("pool")), tags(volume)
+            guest, disk = own["guest"], own["disk"]
             whose[pool, volume["name"]] = guest, disk
             export = exports.get(volume["name"], {})
             found.setdefault((pool, guest, disk), {})[node["name"]] = {
                 "node": node["name"], "name": volume["name"], "exists": True, "size": volume["size"],
-                "exported": bool(export.get("enabled")), "lease": lease(volume["tags"]),
+                "exported": bool(export.get("enabled")), "lease": volume["lease"],
             }
     silent = {node["name"]: str(node.get("pool")) for node in nodes if not node.get("info")}
     hints = {(entry["node"], entry["leg"]) for node in nodes for entry in (node.get("info") or {}).get("names", [])}
     for (_pool, name), vm in machines.items():
         for disk in vm["disks"]:
-            leg, at, node_name = str(disk["name"]).rpartition("@")
-            if at and leg.startswith(f"{name}-") and node_name in silent:
+            node_name, leg = from_vdi(str(disk["name"])) or ("", "")
+            if leg.startswith(leg_name(name, "")) and node_name in silent:
                 hints.add((node_name, leg))
-                whose.setdefault((silent[node_name], leg), (name, leg[len(name) + 1:]))
+                whose.setdefault((silent[node_name], leg), (name, disk_name(name, leg)))
     for node_name, leg in sorted(hints):
         if node_name in silent and (silent[node_name], leg) in whose:
             pool = silent[node_name]
-            guest, disk_name = whose[pool, leg]
-            found.setdefault((pool, guest, disk_name), {}).setdefault(node_name, {
+            found.setdefault((pool, *whose[pool, leg]), {}).setdefault(node_name, {
                 "node": node_name, "name": leg, "exists": None, "size": None, "exported": None, "lease": None})
     return found
 
 
 # ---- mirrors
-
-
-def device_name(position: int) -> str:
-    """The device of a disk at a position, in the guest: 4 is /dev/xvde, 26 is /dev/xvdaa."""
-    letters = ""
-    position += 1
-    while position:
-        position, rest = divmod(position - 1, 26)
-        letters = chr(ord("a") + rest) + letters
-    return f"/dev/xvd{letters}"
 
 
 def _disk(
@@ -156,12 +141,12 @@ def _disk(
     power = str(vm["power_state"]) if vm else "unknown"
     running = power == "running"
     array = next((each for each in (asked or {}).get("arrays", []) if each["name"] == disk), None) if running else None
-    devices = {device_name(int(each["device"])): str(each["name"]) for each in (vm or {}).get("disks", [])}
+    devices = {device(int(each["device"])): str(each["name"]) for each in (vm or {}).get("disks", [])}
     members = {devices[member["device"]]: member for member in (array or {}).get("members", []) if member["device"] in devices}
     progress = array["progress"] if array else None
     found = []
     for node, leg in sorted(legs.items()):
-        member = members.get(f"{leg['name']}@{node}")
+        member = members.get(vdi_name(node, leg["name"]))
         state = _leg_state(leg, member, array is not None, power)
         sign, words = LEG_WORDS[state]
         found.append({

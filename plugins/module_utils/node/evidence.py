@@ -9,7 +9,7 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.nobloat.xen.plugins.module_utils.node.info import NAMES
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import GUEST, NO_LEGS, PATHS, path
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
@@ -22,8 +22,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     run,
 )
 
-GUEST_TAG = "nobloat.guest="
-BACKUP = "backup"
 BOOT_DIGITS = 8
 # Seconds between the two looks that tell whether writes arrive, and who uses a leg for longer than a moment.
 BETWEEN = 0.7
@@ -49,8 +47,8 @@ class Witness:
         found = {}  # type: Dict[str, Dict[str, Any]]
         for row in rows:
             tags = sorted(filter(None, row["lv_tags"].split(",")))
-            known = GUEST_TAG + self.name in tags if self.wanted is None else row["lv_name"] in self.wanted
-            if known and row["vg_name"] == (self.vg or row["vg_name"]) and not row["lv_name"].startswith(BACKUP):
+            known = GUEST + self.name in tags if self.wanted is None else row["lv_name"] in self.wanted
+            if known and row["vg_name"] == (self.vg or row["vg_name"]) and not row["lv_name"].startswith(NO_LEGS):
                 device = f"/dev/{row['vg_name']}/{row['lv_name']}"
                 found[device] = {"vg": row["vg_name"], "name": row["lv_name"], "device": device, "tags": tags,
                                  "active": row["lv_attr"][4] == "a"}
@@ -62,7 +60,7 @@ class Witness:
         """Everything. Takes about a second."""
         volumes = self.volumes()
         legs = {leg["name"] for leg in volumes} | set(self.wanted or [])
-        imports = [os.path.join("/", NAMES, node, leg) for node in names(self.root, NAMES) for leg in names(self.root, NAMES, node)
+        imports = [path(node, leg) for node in names(self.root, PATHS[1:]) for leg in names(self.root, PATHS[1:], node)
                    if leg in legs]
         local = {self.blocks.number(leg["device"]) for leg in volumes}
         imports = [path for path in imports if self.blocks.number(path) and self.blocks.number(path) not in local]

@@ -8,9 +8,11 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import PATHS, path
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import lease_of
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import saved
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, read, run
@@ -19,8 +21,6 @@ PV_FIELDS = "pv_name,pv_uuid,pv_size,pv_free,vg_name,vg_size,vg_free,vg_extent_s
 FIELDS = "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_attr,origin,stripes,stripe_size"
 # Where LVM's settings are for those who change something: XCP-ng's dom0 has a folder of its own for them.
 LVM_FOLDERS = ("etc/lvm/master", "etc/lvm")
-# Every leg has the same path here on every node: NAMES/<node>/<leg>.
-NAMES = "dev/mirror"
 
 
 class Node:
@@ -81,13 +81,13 @@ class Node:
         for row in rows:
             if row["lv_uuid"] in found or (groups and row["vg_name"] not in groups):
                 continue  # a volume has a row for each of its segments
-            path = f"/dev/{row['vg_name']}/{row['lv_name']}"
+            device = f"/dev/{row['vg_name']}/{row['lv_name']}"
+            tags = sorted(filter(None, row["lv_tags"].split(",")))
             found[row["lv_uuid"]] = {
-                "vg": row["vg_name"], "name": row["lv_name"], "device": path, "uuid": row["lv_uuid"], "size": int(row["lv_size"]),
-                "tags": sorted(filter(None, row["lv_tags"].split(","))), "active": row["lv_attr"][4] == "a",
-                "open": row["lv_attr"][5] == "o", "snapshot_of": row["origin"] or None, "stripes": int(row["stripes"] or 1),
-                "stripe_size": int(row["stripe_size"] or 0), "identity": self.blocks.identity(path) or None,
-                "users": self.blocks.users(path, opened),
+                "vg": row["vg_name"], "name": row["lv_name"], "device": device, "uuid": row["lv_uuid"], "size": int(row["lv_size"]),
+                "tags": tags, "lease": lease_of(tags), "active": row["lv_attr"][4] == "a", "open": row["lv_attr"][5] == "o",
+                "snapshot_of": row["origin"] or None, "stripes": int(row["stripes"] or 1), "stripe_size": int(row["stripe_size"] or 0),
+                "identity": self.blocks.identity(device) or None, "users": self.blocks.users(device, opened),
             }
         return sorted(found.values(), key=lambda leg: (leg["vg"], leg["name"]))
 
@@ -112,9 +112,9 @@ class Node:
 
     def names(self) -> List[Dict[str, Any]]:
         found = []
-        for node in names(self.root, NAMES):
-            for leg in names(self.root, NAMES, node):
-                path = os.path.join("/", NAMES, node, leg)
-                found.append({"node": node, "leg": leg, "path": path, "target": os.path.realpath(os.path.join(self.root, path[1:])),
-                              "size": self.blocks.size(path) or None, "identity": self.blocks.identity(path) or None})
+        for node in names(self.root, PATHS[1:]):
+            for leg in names(self.root, PATHS[1:], node):
+                place = path(node, leg)
+                found.append({"node": node, "leg": leg, "path": place, "target": os.path.realpath(os.path.join(self.root, place[1:])),
+                              "size": self.blocks.size(place) or None, "identity": self.blocks.identity(place) or None})
         return found

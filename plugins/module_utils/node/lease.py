@@ -18,44 +18,15 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import LEASE
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
-TAG = "nobloat.lease="
-# What LVM lets into a tag (lvm(8), tags), without the colon.
-WORD = re.compile(r"[A-Za-z0-9_+./=!#&-]{1,200}")
 PATIENCE = 30.0
-STATES = ("starting", "started", "released")
 # XenServer's dom0 has this at 1, so that nothing but its storage manager writes.
 WRITABLE = ("--config", "global/metadata_read_only=0")
-
-
-def parse(tag: str) -> Dict[str, Any]:
-    """A lease from its tag. Raises NodeError for one that cannot be understood: it might say that the guest is starting."""
-    fields = tag[len(TAG):].split(":")
-    notes = dict(field.partition("=")[::2] for field in fields[4:])
-    try:
-        generation, when, state, owner = int(fields[0]), int(fields[1]), fields[2], fields[3]
-        if state not in STATES or not owner:
-            raise ValueError
-    except (ValueError, IndexError):
-        raise NodeError(f"The tag {tag} is no lease that can be understood; remove it with lvchange --deltag if you know that the "
-                        "guest is not being started.") from None
-    return {"generation": generation, "time": when, "state": state, "owner": owner, "synced": notes.get("synced", ""),
-            "held": notes.get("held", ""), "host": notes.get("host", ""),
-            "assumed_dead": [name for name in notes.get("dead", "").split("+") if name]}
-
-
-def text(lease: Dict[str, Any]) -> str:
-    """The tag of a lease. Raises NodeError where LVM would not take it."""
-    words = [lease["owner"], *filter(None, [lease["host"]]), *lease["assumed_dead"]]
-    for word in words:
-        if not WORD.fullmatch(word):
-            raise NodeError(f"'{word}' cannot be written into a lease; use letters, digits and _ + . / = ! # & - only.")
-    notes = {"synced": lease["synced"], "held": lease["held"], "host": lease["host"], "dead": "+".join(lease["assumed_dead"])}
-    return TAG + ":".join([str(lease["generation"]), str(lease["time"]), lease["state"], lease["owner"],
-                           *(f"{key}={value}" for key, value in notes.items() if value)])
 
 
 class Leases:
@@ -72,10 +43,10 @@ class Leases:
     def read(self) -> None:
         """Look which leg carries the lease; it is the first one where none does yet."""
         volumes = self.witness.volumes()
-        found = [(parse(tag), leg) for leg in volumes for tag in leg["tags"] if tag.startswith(TAG)]
+        found = [(parse(tag), leg) for leg in volumes for tag in leg["tags"] if tag.startswith(LEASE)]
         self.current, leg = max(found, key=lambda pair: pair[0]["generation"]) if found else ({}, volumes[0] if volumes else {})
         self.volume = f"{leg['vg']}/{leg['name']}" if leg else ""
-        self.tags = [tag for tag in leg["tags"] if tag.startswith(TAG)] if leg else []
+        self.tags = [tag for tag in leg["tags"] if tag.startswith(LEASE)] if leg else []
 
     def view(self, lease: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """A lease (the current one) with its age; {} if there is none."""

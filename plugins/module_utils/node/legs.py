@@ -11,6 +11,7 @@ import os
 import re
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import NO_LEGS
 from ansible_collections.nobloat.xen.plugins.module_utils.node.files import NULL, FilesPlan, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
@@ -22,8 +23,8 @@ RULES_TEXT = """\
 SUBSYSTEM!="block", GOTO="nobloat_mirror_end"
 ACTION=="remove", GOTO="nobloat_mirror_end"
 ENV{{DEVTYPE}}!="disk", GOTO="nobloat_mirror_end"
-# Those of this node: its logical volumes. What begins with backup or moved- is no leg, and a layer below a volume none either.
-ENV{{DM_VG_NAME}}=="{vg}", ENV{{DM_LV_NAME}}=="?*", ENV{{DM_LV_NAME}}!="backup*|moved-*", ENV{{DM_LV_LAYER}}!="?*", \
+# Those of this node: its logical volumes. Some names are not of legs, and a layer below a volume none either.
+ENV{{DM_VG_NAME}}=="{vg}", ENV{{DM_LV_NAME}}=="?*", ENV{{DM_LV_NAME}}!="{no_legs}", ENV{{DM_LV_LAYER}}!="?*", \
 SYMLINK+="mirror/{node}/$env{{DM_LV_NAME}}"
 # Those of other nodes: disks of iSCSI sessions, or what multipath makes of them.
 ENV{{DM_UUID}}=="mpath-*", PROGRAM="/{script} $devpath", SYMLINK+="%c", OPTIONS+="link_priority=60"
@@ -96,7 +97,8 @@ class Legs:
             if "|" in pattern or '"' in pattern:
                 raise NodeError(f"lvm_accept: '{pattern}' cannot have | or quotation marks in it.")
         script = SCRIPT_TEXT.format(prefix=prefix)
-        wanted = {RULES: RULES_TEXT.format(vg=group, node=node, script=SCRIPT), SCRIPT: script}  # type: Dict[str, Optional[str]]
+        wanted = {RULES: RULES_TEXT.format(
+            vg=group, node=node, script=SCRIPT, no_legs="|".join(f"{start}*" for start in NO_LEGS)), SCRIPT: script}  # type: Dict[str, Optional[str]]
         wanted.update(dict.fromkeys(MASKED, NULL))
         path = "etc/mdadm/mdadm.conf" if os.path.isdir(os.path.join(self.root, "etc/mdadm")) else "etc/mdadm.conf"
         wanted[path] = self._md(text(self.root, path) or "")

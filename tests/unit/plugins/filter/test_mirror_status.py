@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.filter.mirror_status import mirror_status
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import device_name, lease, size_text
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import device
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import size_text
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import lease_of
 from jinja2 import Environment, StrictUndefined
 
 TEMPLATE = Path(__file__).resolve().parents[4] / "playbooks/templates/mirror_status.html.j2"
@@ -22,7 +24,7 @@ GIB = 1 << 30
 
 def volume(guest: str, disk: str = "data", **more: Any) -> dict[str, Any]:
     tags = [f"nobloat.guest={guest}", f"nobloat.disk={disk}", *more.pop("tags", [])]
-    return {"name": f"{guest}-{disk}", "size": GIB, "tags": tags, "snapshot_of": None, **more}
+    return {"name": f"{guest}-{disk}", "size": GIB, "tags": tags, "lease": lease_of(tags), "snapshot_of": None, **more}
 
 
 def node(name: str, *volumes: dict[str, Any], names: Any = (), **more: Any) -> dict[str, Any]:
@@ -38,13 +40,13 @@ def vm(name: str, *legs: str, on: str = "node1", power: str = "running") -> dict
 
 def inside(*states: str, disk: str = "data", first: int = 4, degraded: int = 0, action: str = "idle",
            progress: Any = None) -> dict[str, Any]:
-    members = [{"device": device_name(first + index), "state": state} for index, state in enumerate(states)]
+    members = [{"device": device(first + index), "state": state} for index, state in enumerate(states)]
     return {"arrays": [{"name": disk, "size": GIB - 65536, "degraded": degraded, "sync_action": action, "progress": progress,
                         "members": members}]}
 
 
-TWO = [node("node1", volume("web1", tags=["nobloat.lease=3:1700000000:running:node1"])),
-       node("node2", volume("web1", tags=["nobloat.lease=2:1600000000:stopped:node2"]))]
+TWO = [node("node1", volume("web1", tags=["nobloat.lease=3:1700000000:started:node1"])),
+       node("node2", volume("web1", tags=["nobloat.lease=2:1600000000:released:node2"]))]
 WEB1 = vm("web1", "web1-data@node1", "web1-data@node2")
 
 
@@ -59,11 +61,11 @@ def test_healthy() -> None:
     found, disk, legs = one(TWO, [WEB1], {"alpha/web1": inside("active", "active")})
     assert (disk["state"], legs, disk["runs_on"], disk["size"]) == ("healthy", ["complete", "complete"], "node1", GIB - 65536)
     assert [leg["runs_here"] for leg in disk["legs"]] == [True, False]
-    assert disk["lease"] == {"generation": 3, "time": 1700000000, "state": "running", "owner": "node1"}
+    assert (disk["lease"]["generation"], disk["lease"]["state"], disk["lease"]["owner"]) == (3, "started", "node1")
     assert found["healthy"] and found["summary"] == "1 mirrored disk: 1 healthy."
     assert found["nodes"][0] == {"name": "node1", "pool": "alpha", "reachable": True, "legs": 1, "runs": ["web1"]}
     assert found["table"][2].split() == ["web1", "data", "1", "GiB", "✓", "node1", "✓", "node2", "✓", "healthy", "node1",
-                                         "node1,", "running", "(3)"]
+                                         "node1,", "started", "(3)"]
 
 
 def test_degraded() -> None:
@@ -142,17 +144,7 @@ def test_the_lease_is_that_of_the_guest() -> None:
     assert [disk["lease"]["generation"] for disk in mirror_status(nodes)["disks"]] == [3, 3]
 
 
-@pytest.mark.parametrize(("tag", "expected"), [
-    ("nobloat.lease=7:1700000000:started:admin/desk:synced=382d146e:host=node1",
-     {"generation": 7, "time": 1700000000, "state": "started", "owner": "admin/desk"}),
-    ("nobloat.lease=x:1:a:b", None), ("nobloat.lease=1:2", None), ("other", None),
-])
-def test_leases(tag: str, expected: Any) -> None:
-    assert lease([tag]) == expected
-
-
 def test_words() -> None:
-    assert [device_name(position) for position in (0, 4, 25, 26, 27)] == ["/dev/xvda", "/dev/xvde", "/dev/xvdz", "/dev/xvdaa", "/dev/xvdab"]
     assert [size_text(size) for size in (None, 512, 3 << 20, 20 * GIB, 1536 * GIB)] == ["?", "512 B", "3 MiB", "20 GiB", "1.5 TiB"]
 
 

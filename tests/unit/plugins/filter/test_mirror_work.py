@@ -20,7 +20,7 @@ def leg(node: str, disk: str = "data", size: int = 100 * MIB, **more: Any) -> di
 
 
 def volume(disk: str = "data", size: int = 104 * MIB, **more: Any) -> dict[str, Any]:
-    return {"vg": "vg0", "name": f"web1-{disk}", "size": size, "snapshot_of": None, "identity": "naa.1",
+    return {"vg": "vg0", "name": f"web1-{disk}", "size": size, "snapshot_of": None, "identity": "naa.1", "lease": None,
             "tags": ["nobloat.guest=web1", f"nobloat.disk={disk}"], **more}
 
 

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.filter.mirror_growth import mirror_growth
 from ansible_collections.nobloat.xen.plugins.filter.mirror_moves import mirror_moves
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import devices, growth, moves
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import called
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -19,7 +20,7 @@ GIB = 1 << 30
 def leg(node: str, guest: str = "web1", disk: str = "data", size: int = GIB, slot: int | None = 0) -> dict[str, Any]:
     name = f"{guest}-{disk}"
     return {"guest": guest, "disk": disk, "slot": slot, "name": name, "node": node, "vg": "vg0", "size": size,
-            "path": f"/dev/mirror/{node}/{name}", "iqn": f"iqn:{node}:{name}", "portals": ["10.0.2.1"], "initiators": [], "exists": True}
+            **called(node, name), "lease": None, "iqn": f"iqn:{node}:{name}", "portals": ["10.0.2.1"], "initiators": [], "exists": True}
 
 
 def node(free: int = 10 * GIB, up: bool = True) -> dict[str, Any]:
@@ -168,4 +169,4 @@ def test_guests_that_cannot_be_changed() -> None:
         with pytest.raises(ValueError, match="does not run"):
             devices(planned, vms)
     with pytest.raises(ValueError, match="no position left"):
-        devices(planned, [vm(*((position, "x") for position in range(16)))])
+        devices(planned, [vm(*((position, "x") for position in range(26)))])

@@ -78,5 +78,5 @@ def test_it_must_not_start_by_itself() -> None:
 
 def test_too_many_disks() -> None:
     disks = [{"name": f"d{number}"} for number in range(12)]
-    with pytest.raises(ValueError, match="more disks than there are positions"):
+    with pytest.raises(ValueError, match="no position left for another disk"):
         plan({"name": "web1", "disks": disks}, legs(*(disk["name"] for disk in disks)))

@@ -46,7 +46,7 @@ def test_a_record_says_all() -> None:
     assert first == {
         "guest": "web1", "disk": "data", "name": "web1-data", "node": "node1", "vg": "vg0", "size": GIB,
         "iqn": "iqn.2026-11.xen.nobloat:node1:web1-data", "portals": [], "initiators": [],
-        "path": "/dev/mirror/node1/web1-data", "exists": False, "slot": 0,
+        "path": "/dev/mirror/node1/web1-data", "sr": "mirror-node1", "vdi": "web1-data@node1", "lease": None, "exists": False, "slot": 0,
     }
     assert (second["node"], second["vg"], second["slot"]) == ("node2", "vg1", 1)
 

@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node import lease as lease_module
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
-from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases, parse, text
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import lease_of, parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result
 
 NOW = 1_795_000_000
@@ -338,3 +339,10 @@ def test_a_half_that_lacks_something(node: Machine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Blocks, "name", lambda self, path: "dm-0")
     node.examine["/dev/vg0/web1-data"] = EXAMINE.format(features=features)
     assert node.witness().half({"device": "/dev/vg0/web1-data"})["half"]["incomplete"] is incomplete
+
+
+def test_what_facts_tell_of_a_lease() -> None:
+    assert lease_of(["other", LEASE]) == parse(LEASE)
+    assert lease_of(["other"]) is None
+    damaged = lease_of(["nobloat.lease=x:1:a:b"])
+    assert damaged and (damaged["state"], damaged["generation"]) == ("damaged", 0)

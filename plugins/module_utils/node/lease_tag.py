@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tag that carries the lease of a guest, read and written; what it means is said in lease.py. Python 3.6 syntax.
+
+    nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<boot>][:held=<boot>][:host=<node>][:dead=<node>+<node>]
+"""
+
+import re
+from typing import Any, Dict, Iterable, Optional
+
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import LEASE
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
+
+# What LVM lets into a tag (lvm(8), tags), without the colon.
+WORD = re.compile(r"[A-Za-z0-9_+./=!#&-]{1,200}")
+STATES = ("starting", "started", "released")
+# What facts tell of a tag that cannot be understood.
+DAMAGED = "damaged"
+
+
+def parse(tag: str) -> Dict[str, Any]:
+    """A lease from its tag. Raises NodeError for one that cannot be understood: it might say that the guest is starting."""
+    fields = tag[len(LEASE):].split(":")
+    notes = dict(field.partition("=")[::2] for field in fields[4:])
+    try:
+        generation, when, state, owner = int(fields[0]), int(fields[1]), fields[2], fields[3]
+        if state not in STATES or not owner:
+            raise ValueError
+    except (ValueError, IndexError):
+        raise NodeError(f"The tag {tag} is no lease that can be understood; remove it with lvchange --deltag if you know that the "
+                        "guest is not being started.") from None
+    return {"generation": generation, "time": when, "state": state, "owner": owner, "synced": notes.get("synced", ""),
+            "held": notes.get("held", ""), "host": notes.get("host", ""),
+            "assumed_dead": [name for name in notes.get("dead", "").split("+") if name]}
+
+
+def text(lease: Dict[str, Any]) -> str:
+    """The tag of a lease. Raises NodeError where LVM would not take it."""
+    words = [lease["owner"], *filter(None, [lease["host"]]), *lease["assumed_dead"]]
+    for word in words:
+        if not WORD.fullmatch(word):
+            raise NodeError(f"'{word}' cannot be written into a lease; use letters, digits and _ + . / = ! # & - only.")
+    notes = {"synced": lease["synced"], "held": lease["held"], "host": lease["host"], "dead": "+".join(lease["assumed_dead"])}
+    return LEASE + ":".join([str(lease["generation"]), str(lease["time"]), lease["state"], lease["owner"],
+                             *(f"{key}={value}" for key, value in notes.items() if value)])
+
+
+def lease_of(tags: Iterable[str]) -> Optional[Dict[str, Any]]:
+    """What facts tell of the lease among the tags of a leg, None without one. Of one that cannot be understood: that it is there."""
+    tag = next((tag for tag in tags if tag.startswith(LEASE)), None)
+    if tag is None:
+        return None
+    try:
+        return parse(tag)
+    except NodeError:
+        return {"generation": 0, "time": 0, "state": DAMAGED, "owner": "nobody", "synced": "", "held": "", "host": "", "assumed_dead": []}
