@@ -217,9 +217,11 @@ def real(session: nox.Session, possible: str, tests: str, **variables: str) -> N
     """pytest with real kernels; or the reason why that cannot be here, by the module that looks, and the session is skipped."""
     install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)
     environment = ansible_environment(session)
-    why = session.run("python", "-m", *possible.split(), silent=True, log=False, success_codes=[0, 3], env=environment)
+    said = session.run("python", "-m", *possible.split(), silent=True, log=False, success_codes=[0, 3], env=environment)
+    # It may have told, too, what it has installed.
+    why = re.search(r"^cannot run: (.*)", str(said), re.MULTILINE)
     if why:
-        session.skip(str(why).strip())
+        session.skip(why[1])
     session.run("pytest", tests, "-rfEs", "-s", *SELECTION, *session.posargs, env={**environment, **variables})
 
 

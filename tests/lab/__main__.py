@@ -37,7 +37,7 @@ def _provide(_options: argparse.Namespace) -> int:
     try:
         host.provide()
     except CannotRun as error:
-        print(error)
+        print(f"cannot run: {error}")
         return 3
     return 0
 

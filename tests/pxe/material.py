@@ -179,7 +179,7 @@ def main() -> int:
         with contextlib.redirect_stderr(None):
             provide()
     except CannotRun as error:
-        print(error)
+        print(f"cannot run: {error}")
         return 3
     return 0
 
