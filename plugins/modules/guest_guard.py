@@ -12,8 +12,9 @@ description:
   - Decides whether a guest whose disks are mirrored over two nodes may be started, and from which halves. It fails with the
     reasons if it may not.
   - It takes what all nodes say (M(nobloat.xen.guest_lease)), and asks the pool, and other pools, for the guest by name and uuid.
-  - It fails closed. A node or pool that does not answer may be running the guest, unless it is known to be off. A half that may
-    be older than one that cannot be looked at is not used.
+  - It fails closed. A node or pool that does not answer may be running the guest, unless it is known to be off. A pool that does
+    answer, but cannot be asked, is not off, whatever O(assume_dead) says. A half that may be older than one that cannot be
+    looked at is not used.
   - It changes nothing. Role C(nobloat.xen.mirror_guard) asks the nodes, takes the lease, and asks this module before and after.
 author:
   - nobloat.xen contributors (@nobloat)
@@ -109,7 +110,8 @@ options:
     default: []
   assume_dead:
     description:
-      - Nodes, hosts and pools that a human knows to be off. One that shows a sign of life is not believed to be.
+      - Nodes, hosts and pools that a human knows to be off. One that shows a sign of life is not believed to be. Such a sign is
+        whoever takes a connection where XAPI listens, whatever comes of it, as an untrusted certificate; or answers by SSH.
     type: list
     elements: str
     default: []
@@ -239,10 +241,11 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Ca
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import disk_name, from_path
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, device_number, kind, select
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import listens
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import heard_by_ssh, signs_of_life, why_not_off
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
 
 TEXT = {"type": "str", "required": True}
 SPEC: dict[str, dict[str, Any]] = {
@@ -282,15 +285,37 @@ def ask(session: Session, names: set[str]) -> dict[str, Any]:
     }
 
 
-def ask_other(pool: dict[str, Any], names: set[str]) -> dict[str, Any] | None:
-    """The same of another pool, None if it does not answer."""
+def ask_other(pool: dict[str, Any], names: set[str], patience: float = PATIENCE) -> tuple[dict[str, Any] | None, str]:
+    """The same of another pool; None if it cannot be asked, and why it is not off, "" if it is silent."""
     session = Session(pool["hostname"], pool["username"], pool["password"], validate_certs=pool["validate_certs"],
-                      ca_path=pool["ca_path"], timeout=PATIENCE, retry_for=0)
+                      ca_path=pool["ca_path"], timeout=min(patience, PATIENCE), retry_for=0)
     try:
         with session:
-            return ask(session, names)
-    except XapiUnreachable:
-        return None
+            return ask(session, names), ""
+    except XapiError as error:
+        if session.url != normal_url(pool["hostname"]):
+            return None, f"{pool['hostname']} answers, but cannot help: {error}"
+        return None, why_not_off(error, session.url)
+
+
+def life(module: XapiModule, pools: dict[str, dict[str, Any] | None]) -> dict[str, str]:
+    """Who shows signs of life among those that are said to be off, and which."""
+    params = module.params
+    urls = {**{pool["name"]: normal_url(pool["hostname"]) for pool in params["pools"]}, params["pool"]: module.xapi.url}
+    homes = {(pool, host["name"]): host["address"] for pool, said in pools.items() if said for host in said["hosts"]}
+    found = {}
+    for name in {*params["fenced"], *params["assume_dead"]}:
+        node = params["nodes"].get(name) or {}
+        host = params["hosts"].get(name, name)
+        signs = [signs_of_life(urls[pool], address) for (pool, known), address in homes.items()
+                 if known == host and address and (pool == params["pool"] or name not in params["nodes"])]
+        if node.get("failed") and not node.get("unreachable"):
+            signs.append("it answers, though with an error")
+        if node.get("unreachable") and heard_by_ssh(str(node.get("msg", ""))):
+            signs.append("it answers by SSH, though it lets nobody in")
+        if any(signs):
+            found[name] = next(filter(None, signs))
+    return found
 
 
 def attached(session: Session, vm: dict[str, Any]) -> list[dict[str, Any]]:
@@ -318,20 +343,18 @@ def look(module: XapiModule) -> dict[str, Any]:
     own = ask(module.xapi, {params["name"], params["uuid"] or params["name"]})
     uuid = params["uuid"] or (own["vms"][0]["uuid"] if len(own["vms"]) == 1 else "")
     names = {params["name"], uuid or params["name"]}
-    pools = {pool["name"]: ask_other(pool, names) for pool in params["pools"] if pool["name"] != params["pool"]}
-    addresses = {host["name"]: host["address"] for host in own["hosts"]}
-    dead = {name: params["hosts"].get(name, name) for name in {*params["fenced"], *params["assume_dead"]}}
-    heard = {name: listens(module.xapi.url, addresses[host]) for name, host in dead.items() if host in addresses}
+    asked = {pool["name"]: ask_other(pool, names, params["timeout"]) for pool in params["pools"] if pool["name"] != params["pool"]}
+    pools = {**{name: said for name, (said, _why) in asked.items()}, params["pool"]: own}
     mine = [vm for vm in own["vms"] if vm["uuid"] == uuid]
     disks = attached(module.xapi, mine[0]) if mine else []
     case = Case(
         **{key: params[key] for key in ("name", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
                                         "force")},
         uuid=uuid, legs=all_legs(params["name"], params["legs"], disks), host=params["host"] or "",
-        start_from=params["start_from"] or "", pools={**pools, params["pool"]: own},
+        start_from=params["start_from"] or "", pools=pools,
         nodes={node: known if known.get("evidence") and not known.get("unreachable") else None
                for node, known in params["nodes"].items()},
-        alive={name: where for name, where in heard.items() if where},
+        alive=life(module, pools), deaf={name: why for name, (_said, why) in asked.items() if why},
     )
     verdict = judge(case)
     guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict),

@@ -12,6 +12,8 @@ description:
   - Makes sure that the pool of a host has a coordinator that answers. If it has, nothing is done, and the module tells where it is.
   - If the coordinator does not answer, and O(assume_dead) names it, the host that O(hostname) leads to becomes the coordinator, and
     the other hosts follow it.
+  - Silence is what counts. A coordinator that takes connections lives, even if its certificate is not trusted or nothing comes
+    of them, and is not replaced.
   - That host has its last copy of the pool's database, which may be five minutes old.
   - If the old coordinator still runs, or comes back, it goes on believing that it is the coordinator. With O(follow), it is told
     that it is not.
@@ -85,6 +87,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSe
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError, XapiUnreachable
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import why_not_off
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import make_url, normal_url
 
 # Seconds that a host gets to answer.
@@ -162,12 +165,17 @@ def plan(module: Coordinator) -> ChangeSet:
 
 
 def look(module: Coordinator, url: str) -> tuple[str, bool]:
-    """Where the coordinator is, by what the host at `url` says, and whether it answers."""
+    """Where the coordinator is, by what the host at `url` says, and whether it answers. False means silence: whoever speaks
+    without being of use raises XapiUnreachable, as it must not be taken for dead.
+    """
     session = module.at(url)
     try:
         with session:
             return session.url, True
-    except XapiUnreachable:
+    except XapiUnreachable as error:
+        alive = why_not_off(error, session.url)
+        if alive:
+            raise XapiUnreachable(error.code, f"{session.url} cannot be used, and must not be taken for dead: {alive}.") from error
         return session.url, False
 
 

@@ -49,7 +49,8 @@ options:
       - The host that runs the guest, as the pool believes, is off for certain. The pool is told that the guest is shut down (its
         power state is reset), before anything else is done. If the guest still runs there, and is started elsewhere, it destroys
         its disks; see role C(nobloat.xen.mirror_guard) and M(nobloat.xen.guest_guard) for mirrored guests.
-      - Refused if the host answers. Without effect on a guest that is shut down or suspended, or on O(host) already.
+      - Refused if the host takes connections where XAPI listens, whatever comes of them. Without effect on a guest that is shut
+        down or suspended, or on O(host) already.
     type: bool
     default: false
   force:

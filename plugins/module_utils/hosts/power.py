@@ -14,6 +14,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record,
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError, XapiUnreachable
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import record, records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import signs_of_life, why_not_off
 
 # Option -> mode of XAPI, and key of the option -> key of power_on_config (power-on.py; "none" is the empty mode).
 MODES = {"none": "", "wake-on-lan": "wake-on-lan", "ipmi": "IPMI"}
@@ -56,7 +57,14 @@ class HostPower:
             self._plan_on()
         elif state == "restarted" or (state == "shutdown" and self.live):
             self._plan_down(state)
+        elif state == "shutdown" and self._sign():
+            raise ValueError(f"The pool has lost {self.name}, but it is not off: {self._sign()}. Bring it back into the pool, or shut it "
+                             "down on its console.")
         return self.changes
+
+    def _sign(self) -> str:
+        """What shows that the host is not off, whatever its pool believes; "" if it is silent."""
+        return signs_of_life(self.session.url, self.host["address"]) if self.host["address"] else ""
 
     # -- how it is powered on
 
@@ -169,13 +177,15 @@ class HostPower:
         if alone:
             until(self.module, f"host {self.name} answers no more", lambda _session: self._silent())
         else:
-            until(self.module, f"host {self.name} is down", lambda session: not live_hosts(session, {self.ref: self.host}))
+            until(self.module, f"host {self.name} is down",
+                  lambda session: not live_hosts(session, {self.ref: self.host}) and not self._sign())
 
     def _silent(self) -> bool:
+        """A host that is shutting down may break connections, or let them wait, for a while: it is off when it takes none."""
         try:
             self.session.call("host.get_uuid", self.ref)
-        except XapiUnreachable:
-            return True
+        except XapiUnreachable as error:
+            return not why_not_off(error, self.session.url)
         return False
 
 

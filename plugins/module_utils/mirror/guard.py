@@ -26,7 +26,8 @@ class Case:
     `legs`: leg records of the guest (disk, name, node, path), two or more for each disk. `nodes`: {node: what module
     guest_lease returned (evidence, lease), or None if it did not answer}; all that could run the guest. `hosts`: {node: its
     name in XAPI}. `pools`: {pool: {vms, hosts}, or None}; a vm has uuid, name, power_state (as XAPI writes it), host,
-    operations. `pool` is the guest's own. `alive`: nodes that are said to be dead, but whose XAPI takes connections.
+    operations. `pool` is the guest's own. `alive`: who is said to be dead and shows a sign of life, {name: which};
+    `deaf`: pools that are not silent but could not be asked, {pool: why}.
     `generation`: of the lease that `owner` should have by now, 0 before it was taken.
     """
 
@@ -41,6 +42,7 @@ class Case:
     fenced: Sequence[str] = ()
     assume_dead: Sequence[str] = ()
     alive: Mapping[str, str] = field(default_factory=dict)
+    deaf: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     generation: int = 0
     lease_time: int = 120
@@ -104,7 +106,7 @@ def _names(case: Case, verdict: Verdict) -> None:
     for node in sorted({leg["node"] for leg in case.legs} - set(case.nodes)):
         verdict.reasons.append(f"{node} has a leg of the guest and was not asked.")
     for name in sorted(set(case.alive) & case.dead - set(case.nodes)):
-        verdict.reasons.append(f"{name} is declared dead, but its XAPI takes connections at {case.alive[name]}: it is alive.")
+        verdict.reasons.append(f"{name} is declared dead, but {case.alive[name]}.")
     if not case.legs:
         verdict.reasons.append("It has no legs: nothing is known of its data.")
 
@@ -119,7 +121,7 @@ def _node(case: Case, node: str, verdict: Verdict) -> None:
             tell(f"{node} does not answer, so the guest may be running there. Bring it back, or make sure that it is off (fence it) "
                  f"and declare it dead (assume_dead: [{node}]).")
         elif node in case.alive:
-            tell(f"{node} is declared dead, but its XAPI takes connections at {case.alive[node]}: it is alive.")
+            tell(f"{node} is declared dead, but {case.alive[node]}.")
         return
     if node in case.dead:
         tell(f"{node} is declared dead, but it has answered: it is alive.")
@@ -146,7 +148,9 @@ def _node(case: Case, node: str, verdict: Verdict) -> None:
 def _pool(case: Case, pool: str, verdict: Verdict) -> None:
     known, tell = case.pools[pool], verdict.reasons.append
     if known is None:
-        if pool not in case.dead:
+        if pool in case.deaf:
+            tell(f"Pool {pool} cannot be asked, and is not off, so the guest may be running there: {case.deaf[pool]}.")
+        elif pool not in case.dead:
             tell(f"Pool {pool} does not answer, so the guest may be running there. Bring it back, or if you know that all of its hosts "
                  f"are off, declare it dead (assume_dead: [{pool}]).")
         return

@@ -17,7 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import address
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import listens
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import signs_of_life
 
 STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
 
@@ -119,10 +119,10 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
 def check_dead(guest: Guest) -> None:
     """Raise ValueError where the host of a guest shows that it lives: its guest would run twice."""
     host = guest.world.hosts.get(guest.record["resident_on"])
-    where = listens(guest.lanes.session().url, host["address"]) if host else ""
-    if host and where:
-        raise ValueError(f"{guest.title}: its host {host['name_label']} is not dead, it takes connections at {where}. Shut the guest "
-                         "down there, with force if need be.")
+    sign = signs_of_life(guest.lanes.session().url, host["address"]) if host and host["address"] else ""
+    if host and sign:
+        raise ValueError(f"{guest.title}: its host {host['name_label']} must not be taken for dead, {sign}. Shut the guest down "
+                         "there, with force if need be.")
 
 
 def check_blocked(guest: Guest, operations: Sequence[str]) -> None:

@@ -348,12 +348,13 @@ class XapiError(Exception):
 class XapiUnreachable(XapiError):
     """No usable answer: code ``UNREACHABLE``, ``CERTIFICATE_INVALID``, ``TIMEOUT`` or ``NOT_XAPI``.
 
-    ``sent`` tells whether the request may have reached the server, so that what it asked for may have happened.
+    ``sent`` tells whether the request may have reached the server, so that what it asked for may have happened;
+    ``silent``, whether nobody has taken the connection (see ``silence``).
     """
 
-    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = False) -> None:
+    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = False, silent: bool = False) -> None:
         super().__init__(code, (), message, hint)
-        self.sent = sent
+        self.sent, self.silent = sent, silent
 
 
 class NotFound(XapiError):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .errors import XapiError, XapiUnreachable
+from .silence import nobody_there
 
 _HINT_CERTIFICATE = (
     "Give ca_path (a file or directory with the CA, or the host's own certificate), "
@@ -54,17 +55,6 @@ def normal_url(url: str) -> str:
 def make_url(scheme: str, host: str, port: int | None) -> str:
     """Put a URL together, with brackets around an IPv6 address."""
     return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
-
-
-def listens(url: str, address: str, timeout: float = 3.0) -> str:
-    """``address:port`` if a host takes connections where, by the URL of its coordinator, XAPI listens; "" if it does not."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-    try:
-        socket.create_connection((address, port), timeout).close()
-    except OSError:
-        return ""
-    return f"{address}:{port}"
 
 
 def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
@@ -161,8 +151,10 @@ class Wire:
             connection.connect()
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA cannot encode
+            explained = self._explain(error)
+            explained.silent = not connection.sock and nobody_there(error)  # there is a socket once somebody has taken it
             connection.close()
-            raise self._explain(error) from error
+            raise explained from error
         self._connection = connection
         return connection
 

@@ -165,13 +165,17 @@ NEVER: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str]] = {
     "nor does the one that it ran on": (NODE1_DEAD, {}, "Pool alpha says that it is running on xcp1"),
     "nobody answers": ((gone("node1", "node2"),), {"assume_dead": ["node1", "node2"]}, "has no half to start from"),
     "a pool does not answer": ((lambda made: made["pools"].update(bravo=None),), {}, "Pool bravo does not answer"),
+    "a pool cannot be asked": (
+        (lambda made: made["pools"].update(bravo=None),), {"assume_dead": ["bravo"], "deaf": {"bravo": "its certificate is not trusted"}},
+        "Pool bravo cannot be asked, and is not off"),
     "a dead node answers": ((), {"assume_dead": ["node1"]}, "node1 is declared dead, but it has answered"),
     "a fenced node answers": ((), {"fenced": ["node1"]}, "node1 is declared dead, but it has answered"),
     "a dead node's XAPI answers": (
-        NODE1_DEAD, {"assume_dead": ["node1"], "alive": {"node1": "10.0.0.1:443"}}, "takes connections at 10.0.0.1:443"),
+        NODE1_DEAD, {"assume_dead": ["node1"], "alive": {"node1": "it takes connections at 10.0.0.1:443"}},
+        "node1 is declared dead, but it takes connections at 10.0.0.1:443"),
     "a dead host's XAPI answers": (
         (lambda made: made["pools"]["alpha"]["hosts"].append({"name": "xcp3"}),),
-        {"assume_dead": ["xcp3"], "alive": {"xcp3": "10.0.0.3:443"}},
+        {"assume_dead": ["xcp3"], "alive": {"xcp3": "it takes connections at 10.0.0.3:443"}},
         "takes connections at 10.0.0.3:443"),
     "a dead node still has a session": (
         (lambda made: made["nodes"].update(node1=None),), {"assume_dead": ["node1"]}, "it is alive, or has died"),

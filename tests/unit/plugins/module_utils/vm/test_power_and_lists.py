@@ -215,7 +215,8 @@ def test_addresses_by_nic():
 def network(monkeypatch):
     """Where XAPI listens: a set of addresses."""
     found = set()
-    monkeypatch.setattr(power_module, "listens", lambda url, address, timeout=3: f"{address}:443" if address in found else "")
+    monkeypatch.setattr(
+        power_module, "signs_of_life", lambda url, address: f"it takes connections at {address}:443" if address in found else "")
     return found
 
 
@@ -234,7 +235,7 @@ def test_a_guest_of_a_dead_host(network, live, wanted, host, calls):
 def test_a_host_that_answers_is_not_dead(network):
     network.add("10.0.0.1")
     record = vm(power_state="Running", resident_on="host0")
-    with pytest.raises(ValueError, match=r"host0 is not dead, it takes connections at 10\.0\.0\.1:443"):
+    with pytest.raises(ValueError, match=r"host0 must not be taken for dead, it takes connections at 10\.0\.0\.1:443"):
         power(record, assume_dead=True)
     assert power(record, assume_dead=False)[1] == []
     assert power(record, assume_dead=True, host="host0")[1] == []
