@@ -20,7 +20,9 @@ options:
   other_config:
     description:
       - Keys of C(other_config) to set. A null value removes a key, an empty map removes all,
-        with O(purge=true) the map is exact. Keys that XAPI keeps for itself stay.
+        with O(purge=true) the map is exact. Both leave alone what this collection (C(nobloat.*)), XAPI, its storage drivers,
+        Xen Orchestra (C(xo:*)) and XenCenter keep there, unless a key of theirs is named.
+      - Keys are added and removed one by one, so that what others write at the same time stays.
     type: dict
   purge:
     description:

@@ -4,11 +4,13 @@
 """What all kinds of objects share: name, description, tags and other_config (doc fragment nobloat.xen.common)."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, merged
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 COMMON_SPEC: dict[str, dict[str, Any]] = {
@@ -18,12 +20,21 @@ COMMON_SPEC: dict[str, dict[str, Any]] = {
     "purge": {"type": "bool", "default": False},
 }
 
-# Keys of other_config that XAPI keeps for itself, and the notes of modules host_maintenance and host_update: never purged.
-XAPI_KEYS = frozenset({
-    "mac_seed", "base_template_name", "default_template", "import_task", "install_repository", "memory-ratio-hvm",
-    "agent_start_time", "boot_time", "iscsi_iqn", "multipathing", "dirty",
-    "nobloat.xen.maintenance", "nobloat.xen.updated",
+# Keys of other_config that are somebody's note and no setting of the user's: purge leaves them alone unless they are named.
+SPARED = frozenset({
+    # XAPI's and its storage drivers' own (xen-api: ocaml/xapi/xapi_globs.ml and whatever calls add_to_other_config; sm: libs/sm)
+    "mac_seed", "base_template_name", "default_template", "linux_template", "install-methods", "install-distro", "install-arch",
+    "install-repository", "install_repository", "disks", "postinstall", "import_task", "xensource_internal", "xenserver_tools_sr",
+    "maps_to", "content_id", "config-drive", "vhd-blocks", "agent_start_time", "boot_time", "rpm_patch_installation_time", "iscsi_iqn",
+    "multipathing", "multipathhandle", "no_local_storage", "last_blob_sync_time", "rolling_upgrade_in_progress", "memory-ratio-hvm",
+    "memory-ratio-pv", "cpuid_feature_mask", "is_guest_installer_network", "is_host_internal_management_network", "network-uuids",
+    "dirty", "gc_no_space", "trim_last_triggered", "indestructible", "ShowInXenCenter", "applies_to",
+    # what has an option of its own
+    "auto_poweron", "management_purpose",
+    # XenCenter's and XCP-ng Center's
+    "folder", "EMPTY_FOLDERS", "HideFromXenCenter", "MAINTENANCE_MODE",
 })
+SPARED_PREFIXES = ("nobloat.", "xo:", "XenCenter.", "MAINTENANCE_MODE_", "i18n-", "mpath-")
 
 
 def common_view(record: dict[str, Any]) -> dict[str, Any]:
@@ -50,13 +61,23 @@ def plan_common(changes: ChangeSet, module: XapiModule, cls: str, record: dict[s
     """Plan the changes of the shared fields of an object that is there; its name only when it was found by uuid."""
     params, ref, call = module.params, record["ref"], module.xapi.call
     changes.set("description", params["description"], lambda value: call(f"{cls}.set_name_description", ref, value))
-    changes.merge("tags", params["tags"], lambda value: call(f"{cls}.set_tags", ref, value), purge=params["purge"])
-    wanted = params["other_config"]
-    if wanted is not None:
-        live = record["other_config"]
-        kept = {key: live[key] for key in XAPI_KEYS & live.keys()}
-        exact = kept | merged(live, wanted, purge=params["purge"])
-        changes.set("other_config", exact, lambda value: call(f"{cls}.set_other_config", ref, value))
+    changes.merge("tags", params["tags"], Keys(call, cls, "tags", ref, record["tags"]), purge=params["purge"])
+    live = record["other_config"]
+    wanted = wanted_keys(live, params["other_config"], purge=params["purge"])
+    changes.set("other_config", wanted, Keys(call, cls, "other_config", ref, live))
+
+
+def wanted_keys(live: Mapping[str, str], desired: Mapping[str, Any] | None, *, purge: bool) -> Any:
+    """The other_config that the option asks for, None where it was omitted. What it does not name and is spared stays."""
+    if desired is None:
+        return None
+    kept = {key: live[key] for key in live if is_spared(key) and key not in desired}
+    return kept | merged(live, desired, purge=purge)
+
+
+def is_spared(key: str) -> bool:
+    """Whether a key of other_config is left alone by purge."""
+    return key in SPARED or key.startswith(SPARED_PREFIXES)
 
 
 def find_named(session: Session, cls: str, params: dict[str, Any], *, required: bool) -> dict[str, Any] | None:

@@ -102,6 +102,7 @@ options:
   other_config:
     description:
       - Keys of C(other_config) to set. A null value removes a key, an empty map removes all, with O(purge=true) the map is exact.
+        Both leave alone what this collection, XAPI, Xen Orchestra and XenCenter keep there, unless a key of theirs is named.
     type: dict
   purge:
     description:

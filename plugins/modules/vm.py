@@ -135,7 +135,8 @@ options:
         type: str
       mtu:
         description:
-          - Largest frame payload in bytes. If omitted, a new NIC gets that of the network. A NIC that has another one is replaced.
+          - Largest frame payload in bytes, V(0) for that of the network, which a new NIC gets if this is omitted. It is kept in
+            C(other_config:mtu) of the VIF, and XAPI reads it when the NIC is plugged, so a NIC in use is unplugged and plugged again.
         type: int
       rate:
         description:

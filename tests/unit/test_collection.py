@@ -140,3 +140,19 @@ def test_a_host_that_cannot_be_reached_ends_a_playbook_too(path: Path) -> None:
     for play in yaml.safe_load(path.read_text(encoding="utf-8")):
         if play.get("any_errors_fatal") and "serial" not in play:  # one at a time are pools, which are reached by XAPI
             assert play.get("max_fail_percentage") == 0, play["name"]
+
+
+# Setters that replace a whole map or set, of fields that also have add_ and remove_: they lose what others wrote meanwhile.
+WHOLE = re.compile(
+    r"""set_(?:other_config|tags|platform|xenstore_data|HVM_boot_params|VCPUs_params|NVRAM|blocked_operations|qos_algorithm_params
+    |sm_config|logging|gui_config|health_check_config|license_server|guest_VCPUs_params|ipv[46]_allowed|trunks)\b
+    |\bset\("(?:other_config|tags|platform|xenstore_data|HVM_boot_params|VCPUs_params|NVRAM|blocked_operations)"[^)]*\)""",
+    re.VERBOSE,
+)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_map_is_written_back_whole(path: Path) -> None:
+    found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()
+             if WHOLE.search(line) and "changes.set(" not in line]
+    assert not found, "write single keys: module_utils/xapi/keys.py"

@@ -21,6 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused,
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import write_key
 
 NOTE = "nobloat.xen.maintenance"  # in the host's other_config: uuids of the guests that left, separated by commas
 
@@ -156,9 +157,7 @@ class Maintenance:
             )
 
     def _write_note(self, text: str | None) -> None:
-        self.session.call("host.remove_from_other_config", self.ref, NOTE)
-        if text is not None:
-            self.session.call("host.add_to_other_config", self.ref, NOTE, text)
+        write_key(self.session.call, "host", "other_config", self.ref, NOTE, text)
 
     def _evacuate(self) -> None:
         # An older XAPI does not know the optional parameters, so only what is needed is sent.

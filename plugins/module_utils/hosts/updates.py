@@ -15,6 +15,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModu
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import write_key
 
 PLUGIN = "updater.py"
 NOTE = "nobloat.xen.updated"  # in the host's other_config: when yum has updated it, seconds since the epoch
@@ -102,9 +103,7 @@ class HostUpdate:
             raise ValueError(f"yum failed on {self.name} ({code}): {said[-1] if said else 'it said nothing'}")
         # XAPI does not know that yum was here; what the host runs until it reboots is the old software.
         now = records.date(str(self.session.call("host.get_servertime", self.ref)))
-        call = self.session.call
-        call("host.remove_from_other_config", self.ref, NOTE)
-        call("host.add_to_other_config", self.ref, NOTE, f"{now.timestamp() + 1:.0f}")
+        write_key(self.session.call, "host", "other_config", self.ref, NOTE, f"{now.timestamp() + 1:.0f}")
 
     # -- XAPI's repositories
 

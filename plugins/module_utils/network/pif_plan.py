@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import (
     ChangeSet,
     ignore,
-    merged,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.common import wanted_keys
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network import addresses
 from ansible_collections.nobloat.xen.plugins.module_utils.network.management import Mover
@@ -33,6 +34,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import (
     NotFound,
     XapiError,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 
 PURPOSE = "management_purpose"  # the key under which XenCenter and XCP-ng Center keep what a second interface is for
 ADDRESS = (*addresses.IPV4, *addresses.IPV6, "dns")
@@ -110,14 +112,12 @@ def _plan_settings(module: XapiModule, changes: ChangeSet, pif: Record) -> None:
         raise ValueError(f"other_config.{PURPOSE} is the option purpose.")
     purpose = live.get(PURPOSE, "") if params["purpose"] is None else params["purpose"]
     shown = {key: value for key, value in live.items() if key != PURPOSE}
-    others = shown if params["other_config"] is None else merged(shown, params["other_config"], purge=params["purge"])
+    others = shown if params["other_config"] is None else wanted_keys(shown, params["other_config"], purge=params["purge"])
     if (purpose, others) != (live.get(PURPOSE, ""), shown):
         changes.after.update(purpose=purpose, other_config=others)
         content = {**others, **({PURPOSE: purpose} if purpose else {})}
-        changes.step(
-            f"set purpose and other_config of {changes.title}", lambda: ignore(call("PIF.set_other_config", ref, content)),
-            undo=lambda: call("PIF.set_other_config", ref, live),
-        )
+        keys = Keys(call, "PIF", "other_config", ref, live)
+        changes.step(f"set purpose and other_config of {changes.title}", partial(keys, content), undo=partial(keys, live))
     before = pif["disallow_unplug"]
     if params["disallow_unplug"] is not None and params["disallow_unplug"] != before:
         changes.after["disallow_unplug"] = params["disallow_unplug"]

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network import rules
 from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import (
@@ -21,6 +22,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.rules import R
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import Record, pif_kind
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 
 
 @dataclass
@@ -162,15 +164,13 @@ def _lacking(target: Target, place: Place, wanted: list[Rule]) -> list[Rule]:
 def _plan(
     module: XapiModule, changes: ChangeSet, target: Target, places: list[Place], kept: list[Rule], wanted: list[Rule]
 ) -> None:
-    call, live = module.xapi.call, target.record["other_config"]
+    live = target.record["other_config"]
     if wanted != kept:
         content = {key: value for key, value in live.items() if key != rules.KEY}
         if wanted:
             content[rules.KEY] = rules.dump(wanted, target.uuid)
-        changes.step(
-            f"keep {changes.title}", lambda: ignore(call(f"{target.cls}.set_other_config", target.record["ref"], content)),
-            undo=lambda: call(f"{target.cls}.set_other_config", target.record["ref"], live),
-        )
+        keys = Keys(module.xapi.call, target.cls, "other_config", target.record["ref"], live)
+        changes.step(f"keep {changes.title}", partial(keys, content), undo=partial(keys, live))
     gone = [rule for rule in kept if rule not in wanted]
     for place in places:
         for rule in gone:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
@@ -28,6 +29,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL
 
 # What the SDN controller of Xen Orchestra reads of a network when it connects to the pool.
@@ -244,12 +246,9 @@ def _forget_controller(module: XapiModule, changes: ChangeSet, network: Record) 
     live = network["other_config"]
     rest = {key: value for key, value in live.items() if not key.startswith(CONTROLLER)}
     if rest != live:
+        keys = Keys(module.xapi.call, "network", "other_config", network["ref"], live)
         changes.after["vni"] = None
-        changes.step(
-            f"tell the SDN controller of {changes.title}",
-            lambda: ignore(module.xapi.call("network.set_other_config", network["ref"], rest)),
-            undo=lambda: module.xapi.call("network.set_other_config", network["ref"], live),
-        )
+        changes.step(f"tell the SDN controller of {changes.title}", partial(keys, rest), undo=partial(keys, live))
 
 
 def _plan_controller(
@@ -266,12 +265,11 @@ def _plan_controller(
     if uuid in live and all(live.get(key) == value for key, value in content.items()):
         return
 
+    keys = Keys(module.xapi.call, "network", "other_config", lambda: made["ref"], live)
+
     def tell() -> None:
         content.setdefault(uuid, live.get(uuid, made["uuid"]))
-        module.xapi.call("network.set_other_config", made["ref"], {**live, **content})
+        keys({**live, **content})
 
     changes.after["vni"] = module.params["vni"]
-    changes.step(
-        f"tell the SDN controller of {changes.title}", tell,
-        undo=lambda: module.xapi.call("network.set_other_config", made["ref"], live),
-    )
+    changes.step(f"tell the SDN controller of {changes.title}", tell, undo=partial(keys, live))

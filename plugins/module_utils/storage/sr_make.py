@@ -4,10 +4,11 @@
 """New SRs: created on a medium, or introduced because the medium holds one already."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_fields
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import host_names
@@ -22,6 +23,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 
 
@@ -55,14 +57,10 @@ def make(
         places.attach(changes, [chosen["ref"]] if chosen else hosts, {**config, **secrets})
     else:
         _create(module, changes, places, view, chosen, {**config, **secrets})
-    call = module.xapi.call
-    if common["tags"]:
-        changes.step(f"set tags of {title}", lambda: ignore(call("SR.set_tags", sr["ref"], common["tags"])))
-    if common["other_config"]:
-        # XAPI may have put keys of its own there.
-        changes.step(f"set other_config of {title}", lambda: ignore(call(
-            "SR.set_other_config", sr["ref"], {**call("SR.get_other_config", sr["ref"]), **common["other_config"]}
-        )))
+    for field in ("tags", "other_config"):  # XAPI may have put keys of its own there
+        if common[field]:
+            keys = Keys(module.xapi.call, "SR", field, lambda: sr["ref"], type(common[field])())
+            changes.step(f"set {field} of {title}", partial(keys, common[field]))
     return changes, sr
 
 

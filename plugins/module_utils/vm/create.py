@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -32,8 +32,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NU
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-# Keys of other_config that do not outlive cloning, or provisioning (xapi-behaviour.md 2.1).
-_LOST = frozenset({"default_template", "xensource_internal", "mac_seed", "disks", "postinstall"})
+# Keys of other_config that do not outlive cloning (xen-api: ocaml/xapi/xapi_vm_clone.ml; a clone gets a mac_seed of its own), and
+# those that do not outlive provisioning (xapi_templates.ml).
+_NOT_CLONED = frozenset({"default_template", "xensource_internal", "mac_seed"})
+_PROVISIONED = frozenset({"disks", "postinstall"})
 
 
 @dataclass
@@ -77,10 +79,16 @@ def new_guest(params: Mapping[str, Any], lanes: Lanes, world: World) -> Guest:
                          "take one without memory, or revert to it.")
     record = deepcopy(source)
     record["name_label"] = params["name"]
-    record["other_config"] = {key: value for key, value in source["other_config"].items() if key not in _LOST}
-    if kind(source) == TEMPLATE:
-        record["other_config"]["base_template_name"] = source["name_label"]
+    record["other_config"] = {key: value for key, value in cloned_config(source).items() if key not in _PROVISIONED}
     return Guest(params, lanes, world, record, fresh=True)
+
+
+def cloned_config(source: Record) -> dict[str, str]:
+    """The other_config that a clone has in the beginning, without its own mac_seed."""
+    config = {key: value for key, value in source["other_config"].items() if key not in _NOT_CLONED}
+    if kind(source) == TEMPLATE:
+        config.setdefault("base_template_name", source["name_label"])
+    return config
 
 
 def plan_create(guest: Guest, changes: ChangeSet, disks: list[Disk] | None) -> list[Disk] | None:
@@ -109,16 +117,10 @@ def plan_create(guest: Guest, changes: ChangeSet, disks: list[Disk] | None) -> l
             guest.ref = guest.call("VM.clone", source["ref"], guest.name)  # no disk to clone: a matter of milliseconds
 
     changes.create(view, clone, undo=lambda: destroy_made(guest), leaves=f"VM {guest.name} and its disks")
-    if blanks or view["other_config"] != inherited:
-        # A map can only be written whole, so the clone's own mac_seed gives way to another.
-        extra = {"mac_seed": str(uuid.uuid4())} | ({"disks": provision_xml(blanks)} if blanks else {})
-        written = {**view["other_config"], **extra}
-    elif template_disks(source):
-        written = {**inherited, "mac_seed": str(uuid.uuid4())}
-    else:
-        written = None
-    if written:
-        changes.step(f"set other_config of {guest.title}", lambda: void(guest.set("other_config", written)))
+    cloned = cloned_config(source)
+    written = {**view["other_config"], **({"disks": provision_xml(blanks)} if blanks else {})}
+    if written != cloned:
+        changes.step(f"set other_config of {guest.title}", partial(guest.keys("other_config", cloned), written))
     if blanks:
         changes.step(f"provision {guest.title}", lambda: void(guest.run("VM.provision", guest.ref)))
         changes.step(f"name the disks of {guest.title}", lambda: name_disks(guest, blanks))

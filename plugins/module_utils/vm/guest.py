@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule, run_task
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, World, device_number, pick
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records, where
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
@@ -65,6 +66,10 @@ class Guest:
     def set(self, field: str, value: Any) -> Any:
         """Set a field of the VM; for steps."""
         return self.lanes.call(f"VM.set_{field}", self.ref, value)
+
+    def keys(self, field: str, live: Any = None) -> Keys:
+        """What writes a map or a set of strings of the VM key by key; `live`: what is there, if not what its record says."""
+        return Keys(self.call, "VM", field, lambda: self.ref, self.record[field] if live is None else live)
 
     def call(self, method: str, *args: Any) -> Any:
         return self.lanes.call(method, *args)

@@ -4,10 +4,11 @@
 """What a guest is, without its devices: texts, memory, VCPUs, boot, platform, host affinity."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, merged, xapi_text
-from ansible_collections.nobloat.xen.plugins.module_utils.common import XAPI_KEYS
+from ansible_collections.nobloat.xen.plugins.module_utils.common import wanted_keys
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick
@@ -23,18 +24,16 @@ def plan_texts(guest: Guest, changes: ChangeSet) -> None:
     """Description, tags and other_config, auto_poweron included."""
     params = guest.params
     changes.set("description", params["description"], lambda value: guest.set("name_description", value))
-    changes.merge("tags", params["tags"], lambda value: guest.set("tags", value), purge=params["purge"])
+    changes.merge("tags", params["tags"], guest.keys("tags"), purge=params["purge"])
     wanted = wanted_other_config(params, changes.after["other_config"])
-    changes.set("other_config", wanted, lambda value: guest.set("other_config", value))
+    changes.set("other_config", wanted, guest.keys("other_config", changes.after["other_config"]))
     changes.after["auto_poweron"] = changes.after["other_config"].get("auto_poweron") == "true"
 
 
 def wanted_other_config(params: Any, live: dict[str, str]) -> dict[str, str]:
-    """The other_config that the options ask for; keys that XAPI keeps for itself stay, whatever is purged."""
-    wanted = dict(live)
-    if params["other_config"] is not None:
-        wanted = merged(live, params["other_config"], purge=params["purge"])
-        wanted = {key: live[key] for key in XAPI_KEYS & live.keys()} | wanted
+    """The other_config that the options ask for, auto_poweron included."""
+    wanted = wanted_keys(live, params["other_config"], purge=params["purge"])
+    wanted = dict(live) if wanted is None else wanted
     if params["auto_poweron"] is not None:
         wanted["auto_poweron"] = xapi_text(params["auto_poweron"])
         if not params["auto_poweron"] and "auto_poweron" not in live:
@@ -115,10 +114,11 @@ def plan_boot(guest: Guest, changes: ChangeSet) -> None:
         for option in ("boot_order", "firmware"):
             if params[option] is not None:
                 changes.after[option] = params[option]
-        changes.step(f"set boot parameters of {guest.title}", lambda: void(guest.set("HVM_boot_params", boot)))
+        keys = guest.keys("HVM_boot_params")
+        changes.step(f"set boot parameters of {guest.title}", partial(keys, boot), undo=partial(keys, vm["HVM_boot_params"]))
     if platform != vm["platform"]:
         changes.after["secure_boot"] = platform.get("secureboot") == "true"
-        changes.set("platform", platform, lambda value: guest.set("platform", value))
+        changes.set("platform", platform, guest.keys("platform"))
 
 
 def plan_affinity(guest: Guest, changes: ChangeSet) -> None:

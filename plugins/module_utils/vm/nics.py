@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import MTUS
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import once
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_mtu
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 
 MAX_DEVICE = 15  # xapi-behaviour.md 2.4
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -29,6 +33,9 @@ def wanted_nics(guest: Guest) -> list[dict[str, Any]] | None:
         if not 0 <= nic["device"] <= MAX_DEVICE:
             raise ValueError(f"{guest.title} cannot have a NIC at device {nic['device']}: positions go from 0 to {MAX_DEVICE}.")
         nic["network"] = pick(guest.world.networks, "network", entry["network"]) if entry["network"] else None
+        if nic["mtu"] and nic["mtu"] not in MTUS:
+            raise ValueError(f"{guest.title}: mtu {nic['mtu']} is out of range; an MTU goes from {MTUS[0]} to {MTUS[-1]} bytes, "
+                             "and 0 is that of the network.")
         if entry["mac"]:
             nic["mac"] = entry["mac"].lower().replace("-", ":")
             if not _MAC.fullmatch(nic["mac"]) or int(nic["mac"][:2], 16) & 1:
@@ -58,41 +65,49 @@ def plan_nics(guest: Guest, changes: ChangeSet, nics: list[dict[str, Any]] | Non
 
 
 def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: dict[str, Any], vif: Record) -> None:
-    """Change a NIC that is there: another network by moving it, another MAC or MTU by replacing it."""
+    """Change a NIC that is there: another network by moving it, another MTU by plugging it again, another MAC by replacing it."""
     what = f"NIC {nic['device']} of {guest.title}"
     network = nic["network"]
     moves = network is not None and network["ref"] != vif["network"]
     if moves:
         item["network"] = network["name_label"]
-    replaces = (nic["mac"] and nic["mac"] != vif["MAC"].lower()) or nic["mtu"] not in (None, vif["MTU"])
+    replaces = nic["mac"] and nic["mac"] != vif["MAC"].lower()
     if replaces:
-        if nic["mac"]:
-            item["mac"] = nic["mac"]
-        item["mtu"] = nic["mtu"] or vif["MTU"]
-    qos = rate_fields(nic["rate"])
+        item["mac"] = nic["mac"]
+    place = network or guest.world.networks.get(vif["network"])
+    other_config = with_mtu(vif, nic["mtu"], place)
+    item["mtu"] = nic_mtu({**vif, "other_config": other_config}, place)
+    qos = rate_fields(nic["rate"], vif["qos_algorithm_params"])
     if qos and nic["rate"] != (item["rate"] or 0):
         item["rate"] = nic["rate"] or None
     elif not replaces:
         qos = {}
     if replaces:
-        record = {key: vif[key] for key in ("MTU", "other_config", "qos_algorithm_type", "qos_algorithm_params",
-                                            "locking_mode", "ipv4_allowed", "ipv6_allowed")}
-        record |= {"MAC": nic["mac"] or ("" if guest.fresh else vif["MAC"]), "MTU": item["mtu"],
+        record = {key: vif[key] for key in ("qos_algorithm_type", "qos_algorithm_params", "locking_mode", "ipv4_allowed", "ipv6_allowed")}
+        record |= {"MAC": nic["mac"], "MTU": item["mtu"], "other_config": other_config,
                    "network": network["ref"] if network else vif["network"], "device": str(nic["device"]), **qos}
         remove_nic(guest, changes, vif, what)
         plan_vif(guest, changes, record, what)
         return
+
+    def ref() -> str:
+        return str(guest.device("VIF", nic["device"])["ref"])
+
     if moves:
         changes.step(f"move {what} to network {item['network']}",
-                     lambda: void(guest.run("VIF.move", guest.device("VIF", nic["device"])["ref"], network["ref"])),
-                     undo=lambda: guest.run("VIF.move", guest.device("VIF", nic["device"])["ref"], vif["network"]))
+                     lambda: void(guest.run("VIF.move", ref(), network["ref"])),
+                     undo=lambda: guest.run("VIF.move", ref(), vif["network"]))
+    if other_config != vif["other_config"]:
+        plan_mtu(guest, changes, vif, Keys(guest.call, "VIF", "other_config", ref, vif["other_config"]), other_config, what)
     if qos:
-        def limit() -> None:
-            ref = guest.device("VIF", nic["device"])["ref"]
-            for field, value in qos.items():
-                guest.call(f"VIF.set_{field}", ref, value)
+        old = {field: vif[field] for field in qos}
+        keys = Keys(guest.call, "VIF", "qos_algorithm_params", ref, vif["qos_algorithm_params"])
 
-        changes.step(f"set rate of {what}", limit)
+        def limit(fields: Mapping[str, Any]) -> None:
+            keys(fields["qos_algorithm_params"])
+            guest.call("VIF.set_qos_algorithm_type", ref(), fields["qos_algorithm_type"])
+
+        changes.step(f"set rate of {what}", partial(limit, qos), undo=partial(limit, old))
 
 
 def add_nic(guest: Guest, changes: ChangeSet, nic: dict[str, Any]) -> dict[str, Any]:
@@ -103,11 +118,39 @@ def add_nic(guest: Guest, changes: ChangeSet, nic: dict[str, Any]) -> dict[str, 
         raise ValueError(f"{what} is not there; say which network it shall be on.")
     mtu = nic["mtu"] or network["MTU"]
     plan_vif(guest, changes, {
-        "device": str(nic["device"]), "network": network["ref"], "MAC": nic["mac"] or "", "MTU": mtu, "other_config": {},
+        "device": str(nic["device"]), "network": network["ref"], "MAC": nic["mac"] or "", "MTU": mtu,
+        "other_config": {"mtu": str(mtu)} if nic["mtu"] else {},
         "qos_algorithm_type": "", "qos_algorithm_params": {}, **rate_fields(nic["rate"]),
     }, what)
     view = {"device": nic["device"], "network": network["name_label"], "mtu": mtu, "rate": nic["rate"] or None}
     return view | ({"mac": nic["mac"]} if nic["mac"] else {})
+
+
+def with_mtu(vif: Record, mtu: int | None, network: Record | None) -> dict[str, str]:
+    """The other_config of a VIF with this MTU: 0 is that of its network, None leaves it alone."""
+    other_config = dict(vif["other_config"])
+    if mtu == 0:
+        other_config.pop("mtu", None)
+    elif mtu not in (None, nic_mtu(vif, network)):
+        other_config["mtu"] = str(mtu)
+    return other_config
+
+
+def plan_mtu(guest: Guest, changes: ChangeSet, vif: Record, keys: Keys, other_config: dict[str, str], what: str) -> None:
+    """Plan another MTU, which XAPI reads when a NIC is plugged: one that is in use is plugged again."""
+    in_use = vif["currently_attached"] and guest.power != "halted"
+    if in_use and not guest.hotplugs():
+        guest.need_stop("nics (mtu)")
+        in_use = False
+
+    def plug(verb: str) -> Callable[[], None]:
+        return lambda: void(guest.run(f"VIF.{verb}", vif["ref"]))
+
+    if in_use:
+        changes.step(f"unplug {what}", plug("unplug"), undo=plug("plug"))
+    changes.step(f"set mtu of {what}", partial(keys, other_config), undo=partial(keys, vif["other_config"]))
+    if in_use:
+        changes.step(f"plug {what}", plug("plug"), undo=plug("unplug"))
 
 
 def plan_vif(guest: Guest, changes: ChangeSet, record: Mapping[str, Any], what: str) -> None:
@@ -134,10 +177,11 @@ def remove_nic(guest: Guest, changes: ChangeSet, vif: Record, what: str) -> None
     changes.step(f"remove {what}", lambda: void(guest.call("VIF.destroy", guest.device("VIF", number)["ref"])))
 
 
-def rate_fields(rate: int | None) -> dict[str, Any]:
-    """The VIF's fields for a limit in kilobytes per second; 0 lifts it, None leaves it alone."""
+def rate_fields(rate: int | None, live: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The VIF's fields for a limit in kilobytes per second; 0 lifts it, None leaves it alone. Other parameters stay."""
     if rate is None:
         return {}
+    params = {key: value for key, value in (live or {}).items() if key != "kbps"}
     if not rate:
-        return {"qos_algorithm_type": "", "qos_algorithm_params": {}}
-    return {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": str(rate)}}
+        return {"qos_algorithm_type": "", "qos_algorithm_params": params}
+    return {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {**params, "kbps": str(rate)}}

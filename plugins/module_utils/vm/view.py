@@ -54,15 +54,24 @@ def disk_view(vbd: Record, world: World) -> dict[str, Any]:
 
 
 def nic_view(vif: Record, world: World) -> dict[str, Any]:
-    """A NIC of a guest; `rate` in kilobytes per second, null where it is not limited."""
+    """A NIC of a guest; `rate` in kilobytes per second, null where it is not limited; `mtu` that of its next plug."""
     limit = vif["qos_algorithm_params"].get("kbps") if vif["qos_algorithm_type"] == "ratelimit" else None
     return {
         "device": device_number(vif),
         "network": world.name("network", vif["network"]),
         "mac": vif["MAC"].lower(),
-        "mtu": vif["MTU"],
+        "mtu": nic_mtu(vif, world.networks.get(vif["network"])),
         "rate": int(limit) if limit else None,
     }
+
+
+def nic_mtu(vif: Record, network: Record | None) -> int:
+    """The MTU that a VIF has from its next plug on: its own, else that of its network (xen-api: ocaml/xapi/xapi_xenops.ml).
+
+    The field VIF.MTU only tells what it got when it was plugged the last time.
+    """
+    own = vif["other_config"].get("mtu", "")
+    return int(own) if own.isdecimal() else int((network or vif)["MTU"])
 
 
 def cdrom_view(vbds: list[Record], world: World) -> str | None:

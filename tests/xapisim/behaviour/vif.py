@@ -155,8 +155,10 @@ def destroy(ctx: Context, vif: Row) -> None:
 
 
 def attach(ctx: Context, vif: Row) -> None:
-    """Attach for a VM that starts, resumes or hotplugs."""
+    """Attach for a VM that starts, resumes or hotplugs. Only now the field MTU follows what the device gets (xapi_xenops.ml)."""
     vif.currently_attached = True
+    own = vif.other_config.get("mtu", "")
+    vif.MTU = int(own) if own.isdecimal() else ctx.db.row("network", vif.network).MTU
     refresh(vif)
 
 

@@ -13,6 +13,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
     find_named,
     matching,
     plan_common,
+    wanted_keys,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
 
@@ -100,14 +101,29 @@ def test_tags_and_keys_are_added():
     changes, calls = planned(tags=["c", "a"], other_config={"new": True})
     assert changes.after["tags"] == ["a", "b", "c"]
     assert calls == [
-        ("network.set_tags", "one", ["a", "b", "c"]),
-        ("network.set_other_config", "one", {"k": "1", "boot_time": "5", "new": "true"}),
+        ("network.add_tags", "one", "c"),
+        ("network.add_to_other_config", "one", "new", "true"),
     ]
 
 
 def test_purge_spares_what_xapi_keeps_for_itself():
     _changes, calls = planned(tags=["c"], other_config={"new": 1}, purge=True)
     assert calls == [
-        ("network.set_tags", "one", ["c"]),
-        ("network.set_other_config", "one", {"boot_time": "5", "new": "1"}),
+        ("network.add_tags", "one", "c"), ("network.remove_tags", "one", "a"), ("network.remove_tags", "one", "b"),
+        ("network.remove_from_other_config", "one", "k"), ("network.add_to_other_config", "one", "new", "1"),
     ]
+
+
+NOTES = {"boot_time": "5", "nobloat.xen.maintenance": "x", "xo:backup:job": "y", "XenCenter.CustomFields.owner": "z", "folder": "/a"}
+
+
+@pytest.mark.parametrize("wanted", [{"k": "1"}, {}])
+def test_purge_keeps_the_notes_of_other_products_and_ours(wanted):
+    assert wanted_keys({"k": "1", "mine": "2", **NOTES}, wanted, purge=True) == {**NOTES, **wanted}
+
+
+def test_a_note_that_is_named_goes():
+    assert wanted_keys(NOTES, {"folder": None}, purge=True) == {key: value for key, value in NOTES.items() if key != "folder"}
+    assert wanted_keys(NOTES, {"folder": "/b"}, purge=True) == {**NOTES, "folder": "/b"}
+    assert wanted_keys(NOTES, {}, purge=False) == NOTES
+    assert wanted_keys(NOTES, None, purge=True) is None

@@ -24,7 +24,7 @@ def make(pool, fail="", made=(), **given):
 
 
 def provisioned(recorder):
-    xml = next(call[2]["disks"] for call in recorder.calls if call[0] == "VM.set_other_config")
+    xml = next(call[3] for call in recorder.calls if call[0] == "VM.add_to_other_config" and call[2] == "disks")
     return [dict(item.attrib) for item in ElementTree.fromstring(xml)]
 
 
@@ -34,7 +34,8 @@ def test_a_blank_template_is_cloned_and_provisioned_in_few_calls():
         disks=[{"size": "20GiB", "name": "root", "sr": "sr2"}], nics=[{"network": "net1"}],
     )
     assert recorder.methods() == [
-        "VM.clone", "VM.set_other_config", "VM.provision", "VDI.set_name_label", "VM.set_memory_limits", "VM.set_VCPUs_max",
+        "VM.clone", "VM.remove_from_other_config", "VM.add_to_other_config", "VM.provision",
+        "VDI.set_name_label", "VM.set_memory_limits", "VM.set_VCPUs_max",
         "VM.set_VCPUs_at_startup", "VIF.create",
     ]
     assert provisioned(recorder) == [{"device": "0", "size": str(20 * GIB), "sr": "uuid-sr2", "bootable": "true", "type": "system"}]
@@ -45,12 +46,16 @@ def test_a_blank_template_is_cloned_and_provisioned_in_few_calls():
     assert changes.after["other_config"] == {"base_template_name": "template"}
 
 
-def test_every_clone_gets_a_mac_seed_of_its_own():
-    def seed():
-        recorder = make(world(template(disks=BLANK)), made=[disk("x", 0, "made")], template="template")[1]
-        return next(call[2]["mac_seed"] for call in recorder.calls if call[0] == "VM.set_other_config")
+def test_only_keys_that_differ_are_written_so_a_clone_keeps_the_mac_seed_that_xapi_gave_it():
+    recorder = make(world(template(disks=BLANK)), made=[disk("x", 0, "made")], template="template", other_config={"team": "a"})[1]
+    assert [call[2] for call in recorder.calls if "other_config" in call[0]] == ["disks", "disks", "team"]
+    assert "VM.set_other_config" not in recorder.methods()
 
-    assert len({seed(), seed(), "old"}) == 3
+
+def test_the_clone_of_a_custom_template_says_from_which_it_came_in_the_beginning():
+    source = template("golden")
+    source["other_config"]["base_template_name"] = "Debian"
+    assert make(world(source), template="golden")[0].after["other_config"] == {"base_template_name": "Debian"}
 
 
 def test_the_default_sr_takes_what_names_none():
@@ -64,8 +69,8 @@ def test_the_default_sr_takes_what_names_none():
 
 def test_purge_leaves_blank_disks_out():
     recorder = make(world(template(disks=BLANK)), template="template", disks=[])[1]
-    assert recorder.methods() == ["VM.clone", "VM.set_other_config", "VM.set_is_a_template"]
-    assert "disks" not in recorder.calls[1][2]
+    assert recorder.methods() == ["VM.clone", "VM.remove_from_other_config", "VM.set_is_a_template"]
+    assert recorder.calls[1] == ("VM.remove_from_other_config", "VM.clone-1", "disks")
 
 
 CUSTOM = {"vbds": [disk("golden", 0, "gold"), disk("golden", 1, "silver")], "vdis": [vdi("gold"), vdi("silver")],
@@ -129,5 +134,5 @@ def test_a_failure_half_way_removes_the_guest_and_what_was_made_for_it():
         options("new", template="template", disks=[{"size": "1GiB"}, {"vdi": "data"}], nics=[{"network": "net1"}]), recorder, pool)
     with pytest.raises(ApplyError) as caught:
         changes.apply()
-    assert recorder.calls[-3:] == [("VBD.destroy", "VBD.create-5"), ("VM.destroy", "VM.clone-1"), ("VDI.destroy", "made")]
+    assert recorder.calls[-3:] == [("VBD.destroy", "VBD.create-6"), ("VM.destroy", "VM.clone-1"), ("VDI.destroy", "made")]
     assert caught.value.leftovers == []

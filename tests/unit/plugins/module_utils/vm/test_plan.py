@@ -104,17 +104,24 @@ class TestBootAndTexts:
     def test_boot_order_firmware_and_secure_boot(self):
         changes, calls = run(world(vm()), boot_order=["network", "disk"], firmware="uefi", secure_boot=True, platform={"viridian": True})
         assert calls == [
-            ("VM.set_HVM_boot_params", "vm1", {"order": "nc", "firmware": "uefi"}),
-            ("VM.set_platform", "vm1", {"acpi": "1", "viridian": "true", "device-model": "qemu-upstream-uefi", "secureboot": "true"}),
+            ("VM.add_to_HVM_boot_params", "vm1", "firmware", "uefi"),
+            ("VM.remove_from_HVM_boot_params", "vm1", "order"),
+            ("VM.add_to_HVM_boot_params", "vm1", "order", "nc"),
+            ("VM.add_to_platform", "vm1", "device-model", "qemu-upstream-uefi"),
+            ("VM.add_to_platform", "vm1", "secureboot", "true"),
+            ("VM.add_to_platform", "vm1", "viridian", "true"),
         ]
         assert (changes.after["firmware"], changes.after["secure_boot"]) == ("uefi", True)
 
     def test_secure_boot_without_uefi_is_refused(self):
         refused(world(vm()), "uefi", secure_boot=True)
 
-    def test_auto_poweron_and_other_config_are_one_call(self):
+    def test_auto_poweron_is_a_key_of_other_config(self):
         _changes, calls = run(world(vm(other_config={"mac_seed": "s", "old": "1"})), auto_poweron=True, other_config={"new": 1}, purge=True)
-        assert calls == [("VM.set_other_config", "vm1", {"mac_seed": "s", "new": "1", "auto_poweron": "true"})]
+        assert calls == [
+            ("VM.add_to_other_config", "vm1", "auto_poweron", "true"), ("VM.add_to_other_config", "vm1", "new", "1"),
+            ("VM.remove_from_other_config", "vm1", "old"),
+        ]
 
     def test_affinity_by_name_and_cleared(self):
         assert run(world(vm()), affinity="host1")[1] == [("VM.set_affinity", "vm1", "host1")]
@@ -224,18 +231,45 @@ class TestNics:
         pool = world(vm(power_state="Running"), vifs=[nic("vm1", 0, currently_attached=True)])
         assert run(pool, nics=[{"network": "net2"}])[1] == [("VIF.move", "vif-vm1-0", "net2")]
 
-    def test_another_mac_or_mtu_replaces(self):
-        calls = run(world(vm(), vifs=[nic("vm1", 0)]), nics=[{"mtu": 9000}])[1]
+    def test_another_mac_replaces_and_keeps_the_rest(self):
+        pool = world(vm(), vifs=[nic("vm1", 0, other_config={"mtu": "9000", "promiscuous": "true"})])
+        calls = run(pool, nics=[{"mac": "02-00-00-00-77-AA"}])[1]
         assert [call[0] for call in calls] == ["VIF.destroy", "VIF.create"]
-        assert (calls[1][1]["MAC"], calls[1][1]["MTU"]) == ("02:00:00:00:00:00", 9000)
+        assert (calls[1][1]["MAC"], calls[1][1]["MTU"]) == ("02:00:00:00:77:aa", 9000)
+        assert calls[1][1]["other_config"] == {"mtu": "9000", "promiscuous": "true"}
+        same = world(vm(), vifs=[nic("vm1", 0, MAC="02:00:00:00:77:AA")])
+        assert not run(same, nics=[{"mac": "02:00:00:00:77:aa"}])[1]
+
+    def test_the_mtu_is_a_key_of_other_config_whatever_the_field_says(self):
+        changes, calls = run(world(vm(), vifs=[nic("vm1", 0)]), nics=[{"mtu": 9000}])
+        assert calls == [("VIF.add_to_other_config", "vif-vm1-0", "mtu", "9000")]
+        assert changes.after["nics"][0]["mtu"] == 9000
+        jumbo = world(vm(), vifs=[nic("vm1", 0, other_config={"mtu": "9000"})])
+        assert not run(jumbo, nics=[{"mtu": 9000}])[1]
+        changes, calls = run(jumbo, nics=[{"mtu": 0}])
+        assert calls == [("VIF.remove_from_other_config", "vif-vm1-0", "mtu")]
+        assert changes.after["nics"][0]["mtu"] == 1500
+        # The field of a NIC that was plugged long ago: its network has another MTU since.
+        assert not run(world(vm(), vifs=[nic("vm1", 0, network="net2")]), nics=[{"mtu": 9000}])[1]
+        created = run(world(vm()), nics=[{"network": "net1", "mtu": 9000}])[1][0][1]
+        assert created["other_config"] == {"mtu": "9000"}
+
+    def test_a_running_guest_gets_another_mtu_by_plugging_again(self):
+        running = {"power_state": "Running", "guest_metrics": "metrics"}
+        metrics = [{"ref": "metrics", "PV_drivers_detected": True}]
+        pool = world(vm(**running), vifs=[nic("vm1", 0, currently_attached=True)], metrics=metrics)
+        assert [call[0] for call in run(pool, nics=[{"mtu": 9000}])[1]] == ["VIF.unplug", "VIF.add_to_other_config", "VIF.plug"]
+        refused(world(vm(power_state="Running"), vifs=[nic("vm1", 0, currently_attached=True)]), "nics.*halted", nics=[{"mtu": 9000}])
 
     def test_rate_is_set_and_lifted(self):
-        limited = {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": "100"}}
+        limited = {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": "100", "timeslice": "50"}}
         pool = world(vm(), vifs=[nic("vm1", 0, **limited)])
         assert not run(pool, nics=[{"rate": 100}])[1]
         assert not run(pool, nics=[{"network": "net1"}])[1]
         changes, calls = run(pool, nics=[{"rate": 0}])
-        assert calls == [("VIF.set_qos_algorithm_type", "vif-vm1-0", ""), ("VIF.set_qos_algorithm_params", "vif-vm1-0", {})]
+        assert calls == [
+            ("VIF.remove_from_qos_algorithm_params", "vif-vm1-0", "kbps"), ("VIF.set_qos_algorithm_type", "vif-vm1-0", ""),
+        ]
         assert changes.after["nics"][0]["rate"] is None
 
     def test_purge_and_empty_remove(self):
@@ -245,7 +279,8 @@ class TestNics:
 
     @pytest.mark.parametrize(
         ("nics", "match"),
-        [([{"mac": "01:00:00:00:00:01"}], "MAC"), ([{"mac": "xyz"}], "MAC"), ([{}, {}], "which network"), ([{"device": 16}], "0 to 15")],
+        [([{"mac": "01:00:00:00:00:01"}], "MAC"), ([{"mac": "xyz"}], "MAC"), ([{}, {}], "which network"), ([{"device": 16}], "0 to 15"),
+         ([{"mtu": 67}], "out of range")],
     )
     def test_what_cannot_be_is_refused_first(self, nics, match):
         refused(world(vm(), vifs=[nic("vm1", 0)]), match, nics=nics)
