@@ -41,7 +41,10 @@ RETURN = r"""
 _value:
   description:
     - C(healthy) (nothing needs anybody), C(worst) (the worst state), C(summary) (a sentence), C(counts) (by state), C(nodes),
-      C(disks), C(table) (lines of text) and C(picture) (boxes, legs and lines with their places).
+      C(disks), C(table) (lines of text), C(picture) (boxes, legs and lines with their places), C(last_on) and C(behind).
+    - C(last_on) has for each node the disks of which no other node holds a half that is known to be current, each with C(pool),
+      C(guest), C(disk) and C(why) in words. If such a node goes, data may be lost with it.
+    - C(behind) has the guests that run without a half that is there, each with C(pool), C(guest) and C(nodes).
     - Each of C(disks) has C(guest), C(disk), C(pool), C(size) in bytes, C(state) (V(healthy), V(resyncing), V(degraded),
       V(stopped), V(unknown), V(failed) or V(alone)), C(words), C(progress) in percent or null, C(power), C(runs_on), C(lease)
       and C(legs).

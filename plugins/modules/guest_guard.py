@@ -142,6 +142,12 @@ options:
       - It does not help against a guest that runs, or may run, somewhere.
     type: bool
     default: false
+  overwrite:
+    description:
+      - The guest is not going to be started, but its data replaced as a whole. Only that it runs nowhere is asked then; what is on its
+        legs is told, and no reason against it.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.attributes.info
@@ -203,7 +209,7 @@ guard:
     legs:
       description: All legs, each with C(disk), C(name), C(node), C(path), C(events) (null if unknown), C(updated) (when its
         superblock was written, seconds since 1970), C(state) and C(why) in words. The states are C(current), C(older), C(apart),
-        C(incomplete), C(blank), C(unreadable) and C(unreachable).
+        C(incomplete), C(blank), C(restoring) (a restore of a backup to it has not ended), C(unreadable) and C(unreachable).
       type: list
       elements: dict
       sample:
@@ -268,6 +274,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "lease_time": {"type": "int", "default": 120},
     "start_from": {"type": "str"},
     "force": {"type": "bool", "default": False},
+    "overwrite": {"type": "bool", "default": False},
 }
 # Seconds to wait for another pool.
 PATIENCE = 15
@@ -349,7 +356,7 @@ def look(module: XapiModule) -> dict[str, Any]:
     disks = attached(module.xapi, mine[0]) if mine else []
     case = Case(
         **{key: params[key] for key in ("name", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
-                                        "force")},
+                                        "force", "overwrite")},
         uuid=uuid, legs=all_legs(params["name"], params["legs"], disks), host=params["host"] or "",
         start_from=params["start_from"] or "", pools=pools,
         nodes={node: known if known.get("evidence") and not known.get("unreachable") else None

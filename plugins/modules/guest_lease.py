@@ -213,6 +213,10 @@ evidence:
           description: Name.
           type: str
           sample: web1-data
+        uuid:
+          description: Uuid of the guest that it belongs to, by its tag C(nobloat.uuid); empty without one.
+          type: str
+          sample: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10
         device:
           description: Path.
           type: str
@@ -248,6 +252,10 @@ evidence:
           type: dict
           sample: {uuid: "3dbb1e41:03ff785b:340e7767:01e01dcd", name: data, events: 42, role: 0, members: AA,
                    raid_devices: 2, state: clean, incomplete: false, updated: 1795246320}
+        restoring:
+          description: Whether it carries the mark of a restore (M(nobloat.xen.leg_restore)) that has not ended.
+          type: bool
+          sample: false
         unreadable:
           description: Why the superblock could not be read, empty if it could.
           type: str

@@ -28,7 +28,8 @@ class Case:
     name in XAPI}. `pools`: {pool: {vms, hosts}, or None}; a vm has uuid, name, power_state (as XAPI writes it), host,
     operations. `pool` is the guest's own. `alive`: who is said to be dead and shows a sign of life, {name: which};
     `deaf`: pools that are not silent but could not be asked, {pool: why}.
-    `generation`: of the lease that `owner` should have by now, 0 before it was taken.
+    `generation`: of the lease that `owner` should have by now, 0 before it was taken. `overwrite`: the data are going to be
+    replaced as a whole, so they are no reason against it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     lease_time: int = 120
     start_from: str = ""
     force: bool = False
+    overwrite: bool = False
 
     @property
     def dead(self) -> set[str]:
@@ -67,7 +69,7 @@ class Verdict:
     """`reasons` against the start, in sentences; without one, it may start. `overridden`: those that `force` has set aside.
 
     `reset`: the pool believes that the guest runs on a host that is dead, and has to be told. `legs`: each leg with its state:
-    current, older, apart, incomplete, blank, unreadable or unreachable. `leave_out`: paths of the legs that the guest must not
+    current, older, apart, incomplete, blank, restoring, unreadable or unreachable. `leave_out`: paths of the legs that the guest must not
     see when it starts. `start_from`: nodes all of whose legs are current, or all nodes if all legs are blank. `generation`: of
     the lease to take; `seen`: the one that each node has now.
     """
@@ -91,9 +93,14 @@ def judge(case: Case) -> Verdict:
     for pool in sorted(case.pools):
         _pool(case, pool, verdict)
     _leases(case, verdict)
+    known = Verdict()
     for disk in sorted({leg["disk"] for leg in case.legs}):
-        _disk(case, disk, verdict)
-    _sum_up(case, verdict)
+        _disk(case, disk, known)
+    _sum_up(known)
+    verdict.legs = known.legs
+    if not case.overwrite:
+        verdict.reasons += known.reasons
+        verdict.overridden, verdict.leave_out, verdict.start_from = known.overridden, known.leave_out, known.start_from
     return verdict
 
 
@@ -214,6 +221,11 @@ def _disk(case: Case, disk: str, verdict: Verdict) -> None:
     legs = [{"disk": disk, "name": leg["name"], "node": leg["node"], "path": leg["path"], **_leg(case, leg)}
             for leg in case.legs if leg["disk"] == disk]
     verdict.legs += legs
+    restoring = [leg["path"] for leg in legs if leg["state"] == "restoring"]
+    if restoring:
+        verdict.reasons.append(f"A restore of disk {disk} has not ended: {' and '.join(restoring)} may be half written. Run it again "
+                               "(playbook nobloat.xen.restore), also with another generation.")
+        return
     halves = [leg for leg in legs if leg["state"] == "current"]
     if len({leg["half"]["uuid"] for leg in halves}) > 1:
         verdict.reasons.append(f"The legs of disk {disk} belong to different arrays: "
@@ -249,6 +261,8 @@ def _leg(case: Case, leg: Facts) -> dict[str, Any]:
         return {"state": "unreadable", "why": f"not there: {leg['node']} has no such volume", "half": None}
     if found["unreadable"]:
         return {"state": "unreadable", "why": f"not to be read: {found['unreadable']}", "half": None}
+    if found.get("restoring"):
+        return {"state": "restoring", "why": "half restored from a backup", "half": None}
     if not found["half"]:
         return {"state": "blank", "why": "blank", "half": None}
     if found["half"]["incomplete"]:
@@ -322,7 +336,7 @@ def _weigh(case: Case, verdict: Verdict, reason: str) -> None:
     (verdict.overridden if case.force else verdict.reasons).append(reason)
 
 
-def _sum_up(case: Case, verdict: Verdict) -> None:
+def _sum_up(verdict: Verdict) -> None:
     verdict.leave_out = sorted(leg["path"] for leg in verdict.legs
                                if leg["state"] not in USABLE)
     states: dict[str, set[str]] = {}

@@ -18,7 +18,8 @@ IQN_PREFIX = "iqn.2026-11.xen.nobloat"
 BACKUP, KEPT = "backup", "moved-"
 NO_LEGS = (BACKUP, KEPT)
 TAG = "nobloat."
-GUEST, DISK, SLOT, NEW, LEASE = (TAG + key for key in ("guest=", "disk=", "slot=", "new", "lease="))
+# `uuid` decides which guest a leg belongs to; `guest` is its name, for people, and where there is no uuid yet.
+GUEST, DISK, SLOT, NEW, LEASE, UUID = (TAG + key for key in ("guest=", "disk=", "slot=", "new", "lease=", "uuid="))
 
 
 def leg_name(guest: str, disk: str) -> str:

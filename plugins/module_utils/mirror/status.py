@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import behind, last_on
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     device,
     disk_name,
@@ -85,6 +86,8 @@ def status(
             "runs": sorted({disk["guest"] for disk in disks if disk["runs_on"] == node["name"]}),
         } for node in known],
         "disks": disks,
+        "last_on": {node["name"]: last_on(disks, node["name"]) for node in known},
+        "behind": behind(disks),
     }
     found["summary"] = summary(found)
     found["table"] = table(disks)
@@ -196,11 +199,17 @@ def _state(legs: list[dict[str, Any]], array: Mapping[str, Any] | None, power: s
 
 
 def _share_leases(disks: list[dict[str, Any]]) -> None:
-    """The lease is kept with the first disk, and is that of the guest."""
+    """The lease is kept with the first disk of each node, and is that of the guest."""
+    newest: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for disk in disks:
-        known = [other["lease"] for other in disks
-                 if (other["pool"], other["guest"]) == (disk["pool"], disk["guest"]) and other["lease"]]
-        disk["lease"] = max(known, key=lambda each: each["generation"], default=None)
+        for leg in disk["legs"]:
+            for key in ((disk["pool"], disk["guest"]), (disk["pool"], disk["guest"], leg["node"])):
+                if leg["lease"] and leg["lease"]["generation"] >= newest.get(key, leg["lease"])["generation"]:
+                    newest[key] = leg["lease"]
+    for disk in disks:
+        disk["lease"] = newest.get((disk["pool"], disk["guest"]))
+        for leg in disk["legs"]:
+            leg["lease"] = newest.get((disk["pool"], disk["guest"], leg["node"]))
 
 
 # ---- words

@@ -9,7 +9,13 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import GUEST, NO_LEGS, PATHS, path
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    GUEST,
+    NO_LEGS,
+    PATHS,
+    UUID,
+    path,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
@@ -21,6 +27,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     read,
     run,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import restoring
 
 BOOT_DIGITS = 8
 # Seconds between the two looks that tell whether writes arrive, and who uses a leg for longer than a moment.
@@ -51,6 +58,7 @@ class Witness:
             if known and row["vg_name"] == (self.vg or row["vg_name"]) and not row["lv_name"].startswith(NO_LEGS):
                 device = f"/dev/{row['vg_name']}/{row['lv_name']}"
                 found[device] = {"vg": row["vg_name"], "name": row["lv_name"], "device": device, "tags": tags,
+                                 "uuid": next((tag[len(UUID):] for tag in tags if tag.startswith(UUID)), ""),
                                  "active": row["lv_attr"][4] == "a"}
         order = self.wanted or []
         return sorted(found.values(), key=lambda leg: (
@@ -74,7 +82,7 @@ class Witness:
         users = {path: sorted(set(before[path][0]) & set(after[path][0])) for path in devices}
         return dict(
             domains, initiator=Initiator(self.root, self.run).name(), boot=self.boot(),
-            legs=[dict({key: leg[key] for key in ("vg", "name", "device", "active")}, users=users[leg["device"]],
+            legs=[dict({key: leg[key] for key in ("vg", "name", "uuid", "device", "active")}, users=users[leg["device"]],
                        writes=after[leg["device"]][1] - before[leg["device"]][1], **exports[leg["device"]], **halves[leg["device"]])
                   for leg in volumes],
             imports=[{"path": path, "users": users[path]} for path in imports],
@@ -113,14 +121,19 @@ class Witness:
         return {"exported": False, "sessions": []}
 
     def half(self, leg: Dict[str, Any]) -> Dict[str, Any]:
-        """The superblock of a leg: `half` is None where it has none, and `unreadable` says why that is not known."""
+        """The superblock of a leg: `half` is None where it has none, and `unreadable` says why that is not known.
+
+        `restoring`: a backup was written to it, and that has not ended.
+        """
         if not self.blocks.name(leg["device"]):
-            return {"half": None, "unreadable": "it is not active"}
+            return {"half": None, "restoring": False, "unreadable": "it is not active"}
         try:
-            half = self.arrays.half(leg["device"]) or self.arrays.displaced(leg["device"])
-        except NodeError as error:
-            return {"half": None, "unreadable": str(error)}
-        return {"unreadable": "", "half": half and {
+            half = self.arrays.half(leg["device"])
+            branded = not half and restoring(leg["device"], self.blocks.size(leg["device"]))
+            half = half or (None if branded else self.arrays.displaced(leg["device"]))
+        except (NodeError, OSError) as error:
+            return {"half": None, "restoring": False, "unreadable": str(error)}
+        return {"unreadable": "", "restoring": branded, "half": half and {
             "uuid": half.uuid, "name": half.name, "events": half.events, "role": half.role, "members": half.members,
             "raid_devices": half.raid_devices, "state": half.state, "incomplete": half.incomplete, "updated": self.moment(half.updated)}}
 

@@ -36,9 +36,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     own_mounts,
     supervised,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import RESTORING
 
 # struct mdp_superblock_1 (linux/raid/md_p.h) in little endian: magic, major_version; set_uuid, level, size, raid_disks.
-MAGIC, MARK = b"\xfc\x4e\x2b\xa9", b"nbRs"
+MAGIC, MARK = b"\xfc\x4e\x2b\xa9", RESTORING
 SUPERBLOCK = 4096  # bytes
 SECTOR = 512
 

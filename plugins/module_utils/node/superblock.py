@@ -14,6 +14,8 @@ import uuid
 from typing import Optional
 
 MAGIC = struct.pack("<II", 0xA92B4EFC, 1)
+# What module leg_restore puts in place of the first four bytes while it writes to a half: nothing assembles such a half.
+RESTORING = b"nbRs"
 STEP = 4096  # superblocks start at multiples of this
 CHUNK = 1024 * 1024
 SECTOR = 512
@@ -112,6 +114,14 @@ def displaced(path: str, size: int) -> Optional[Superblock]:
                 at = data.rfind(MAGIC, 0, at + len(MAGIC) - 1)
             end = start
     return None
+
+
+def restoring(path: str, size: int) -> bool:
+    """Whether a half of some bytes carries the mark of a restore that has not ended. Raises OSError."""
+    with open(path, "rb") as stream:
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # another node may have written it
+        stream.seek(max(0, place(size)))
+        return stream.read(len(MAGIC)) == RESTORING + MAGIC[len(RESTORING):]
 
 
 def put(path: str, size: int, found: Superblock) -> None:

@@ -214,6 +214,10 @@ NEVER: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str]] = {
                                   leased("node2", generation=6, state="starting", age=1)), {"generation": 6},
                                  "The lease on node2 has got lost to anna/c1/aa"),
     "the lease is gone": (NO_LEASE, {"generation": 6}, "There is no lease on node1 any more"),
+    "a restore of both halves was broken off": (
+        (leg("node1", half=None, restoring=True), leg("node2", half=None, restoring=True)), {}, "A restore of disk data has not ended"),
+    "a restore of one half was broken off": (
+        (leg("node2", half=None, restoring=True),), {}, "/dev/mirror/node2/web1-data may be half written"),
     "no legs": ((lambda made: made.update(legs=[]),), {}, "It has no legs"),
     "two arrays": ((leg("node1", half=half(0, uuid="other")),), {}, "belong to different arrays"),
     "the only half is blank": (
@@ -295,6 +299,14 @@ def test_each_disk_is_looked_at() -> None:
             made["nodes"][node]["evidence"]["legs"].append(found)
     verdict = decide(log)
     assert verdict.reasons == [] and verdict.leave_out == ["/dev/mirror/node1/web1-log"] and verdict.start_from == ["node2"]
+
+
+def test_data_that_are_going_to_be_replaced() -> None:
+    """They play no part, and no half is believed for it later; that the guest runs does."""
+    branded = (leg("node1", half=None, restoring=True), leg("node2", half=half(1, incomplete=True)))
+    verdict = decide(*branded, overwrite=True)
+    assert verdict.reasons == [] == verdict.start_from and states(verdict) == {"node1": "restoring", "node2": "incomplete"}
+    assert decide(*branded, saw("node1", domains=[DOMAIN]), overwrite=True).reasons
 
 
 def test_after_the_lease() -> None:

@@ -16,6 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import W
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import lease_of, parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import place
 
 NOW = 1_795_000_000
 BOOT = "382d146e"
@@ -68,6 +69,8 @@ class Machine:
         if argv[0] == "mdadm":
             found = self.examine.get(argv[2], "")
             return Result(0 if found else 1, found, "")
+        if argv[0] == "wipefs":
+            return Result(0, "", "")
         assert argv[0] == "lvchange", argv
         self.changes.append(list(argv[1:]))
         tags = self.volumes[argv[-1]][0]
@@ -339,6 +342,26 @@ def test_a_half_that_lacks_something(node: Machine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Blocks, "name", lambda self, path: "dm-0")
     node.examine["/dev/vg0/web1-data"] = EXAMINE.format(features=features)
     assert node.witness().half({"device": "/dev/vg0/web1-data"})["half"]["incomplete"] is incomplete
+
+
+def test_a_half_that_is_half_restored(node: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no superblock, and is not blank."""
+    size = 1 << 20
+    path = node.root / "leg"
+    monkeypatch.setattr(Blocks, "name", lambda self, path: "dm-0")
+    monkeypatch.setattr(Blocks, "size", lambda self, path: size)
+    raw = bytearray(size)
+    path.write_bytes(raw)
+    assert node.witness().half({"device": str(path)}) == {"half": None, "restoring": False, "unreadable": ""}
+    raw[place(size):place(size) + 8] = b"nbRs\x01\0\0\0"
+    path.write_bytes(raw)
+    assert node.witness().half({"device": str(path)}) == {"half": None, "restoring": True, "unreadable": ""}
+
+
+def test_whose_a_leg_is(node: Machine) -> None:
+    assert [leg["uuid"] for leg in node.witness().volumes()] == [""]
+    node.volumes["vg0/web1-data"][0].append(f"nobloat.uuid={UUID}")
+    assert [leg["uuid"] for leg in node.witness().volumes()] == [UUID]
 
 
 def test_what_facts_tell_of_a_lease() -> None:
