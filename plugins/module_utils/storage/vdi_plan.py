@@ -9,7 +9,8 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_fields, plan_common
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.rounding import rounded, same_size, wanted_size
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_plan import FOREIGN, UUID
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi import Disk, Record, read_disk, vdi_view
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_attach import (
@@ -21,19 +22,12 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import kind, s
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record, records
 
-# Drivers round sizes up to blocks of 2 MiB (VHD), so that this is what is asked for. Some round further (LVM: 4 MiB): a VDI
-# that is larger by less than that is as wanted.
-BLOCK = 2 << 20
-ROUNDING = 4 << 20
-
 
 def plan_vdi(module: XapiModule) -> ChangeSet:
     """The change set of one VDI."""
     params = module.params
     state, title = params["state"], f"VDI {params['name']}"
-    size = to_bytes(params["size"]) if params["size"] is not None else None
-    if size == 0:
-        raise ValueError(f"{title} cannot have size 0.")
+    size = wanted_size(title, params["size"])
     disk = read_disk(module.xapi, params)
     if not disk.vdi:
         if state in ("absent", "forgotten"):
@@ -88,11 +82,6 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     return changes
 
 
-def rounded(size: int) -> int:
-    """A number of bytes, rounded up to whole blocks."""
-    return -(-size // BLOCK) * BLOCK
-
-
 def default_sr(module: XapiModule, title: str) -> Record:
     """The pool's default SR, for something that does not exist yet. Raises ValueError where the pool has none."""
     default = next(iter(records(module.xapi, "pool").values()))["default_SR"]
@@ -118,7 +107,7 @@ def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, size: int | No
 
 def _resize(module: XapiModule, changes: ChangeSet, disk: Disk, size: int) -> None:
     vdi, live = disk.vdi or {}, (disk.vdi or {})["virtual_size"]
-    if live - ROUNDING < size <= live:
+    if same_size(live, size):
         return
     if size < live:
         raise ValueError(f"{changes.title} has {to_text(live)} and cannot shrink to {to_text(size)}: that would cut off data.")

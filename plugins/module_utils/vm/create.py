@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.rounding import rounded
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import Disk, default_name
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void, wanted_other_config
@@ -145,14 +146,14 @@ def blank_disks(
         if (exact and not disk) or (disk and disk.vdi):
             continue
         blanks[device] = Blank(
-            device, disk.size if disk and disk.size else int(attributes["size"]),
+            device, rounded(disk.size if disk and disk.size else int(attributes["size"])),
             (disk.sr if disk else None) or _template_sr(guest, attributes.get("sr", "")) or guest.default_sr(),
             disk.bootable if disk and disk.bootable is not None else attributes.get("bootable") == "true",
             attributes.get("type", "system"), (disk.name if disk else None) or default_name(guest, device),
         )
     for device, disk in wanted.items():
         if device not in blanks and device not in cloned and disk.size and not disk.vdi and disk.mode != "ro":
-            blanks[device] = Blank(device, disk.size, disk.sr or guest.default_sr(), bool(disk.bootable), "user",
+            blanks[device] = Blank(device, rounded(disk.size), disk.sr or guest.default_sr(), bool(disk.bootable), "user",
                                    disk.name or default_name(guest, device))
     others = None if disks is None else [disk for disk in disks if disk.device not in blanks]
     # A disk list that is done with is not an empty one, which would detach everything.

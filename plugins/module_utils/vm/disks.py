@@ -10,7 +10,8 @@ from itertools import count
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
-from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
+from ansible_collections.nobloat.xen.plugins.module_utils.storage.rounding import rounded, same_size, wanted_size
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
@@ -55,7 +56,7 @@ def wanted_disks(guest: Guest) -> list[Disk] | None:
         sr = pick(guest.world.srs, "SR", entry["sr"]) if entry["sr"] else None
         if sr and sr["content_type"] == "iso":
             raise ValueError(f"{guest.title}: SR {sr['name_label']} holds ISO images, it cannot hold disk {device}.")
-        size = to_bytes(entry["size"]) if entry["size"] else None
+        size = wanted_size(f"disk {device} of {guest.title}", entry["size"])
         disks.append(Disk(device, entry["name"], size, sr, vdi, entry["mode"], entry["bootable"]))
     once(guest, "disks", (disk.device for disk in disks))
     return disks
@@ -107,18 +108,20 @@ def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: 
         )
     if disk.sr and disk.sr["name_label"] != item["sr"]:
         raise ValueError(f"{what} is on SR {item['sr']}; this module does not move it to {disk.sr['name_label']}.")
-    if disk.size is not None and disk.size < vdi["virtual_size"]:
-        raise ValueError(f"{what} has {to_text(vdi['virtual_size'])}, it cannot shrink to {to_text(disk.size)}.")
+    live: int = vdi["virtual_size"]
+    size = live if disk.size is None or same_size(live, disk.size) else rounded(disk.size)
+    if size < live:
+        raise ValueError(f"{what} has {to_text(live)}, it cannot shrink to {to_text(disk.size or 0)}.")
     if disk.name not in (None, item["name"]):
         item["name"] = disk.name
         changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), disk.name)))
-    if disk.size is not None and disk.size > vdi["virtual_size"]:
+    if size > live:
         online = guest.power != "halted" and "resize_online" in vdi["allowed_operations"]
         if not online:
             guest.need_stop("disks (size)")
         method = "VDI.resize_online" if online else "VDI.resize"
-        item["size"] = to_text(disk.size)
-        changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), disk.size)))
+        item["size"] = to_text(size)
+        changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), size)))
     mode = disk.mode
     if mode and mode != item["mode"]:
         guest.need_stop("disks (mode)")
@@ -153,9 +156,9 @@ def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
         view = {"device": disk.device, "name": vdi["name_label"], "size": to_text(vdi["virtual_size"]), "sr": sr_name,
                 "vdi": vdi["uuid"], "mode": mode, "bootable": bootable}
     else:
-        size = disk.size
-        if not size:
+        if not disk.size:
             raise ValueError(f"{what} is not there; give the size of the disk to make, or the vdi to attach.")
+        size = rounded(disk.size)
         sr = disk.sr or guest.default_sr()
         view = {"device": disk.device, "name": disk.name or default_name(guest, disk.device), "size": to_text(size),
                 "sr": sr["name_label"], "mode": mode, "bootable": bootable}
@@ -186,7 +189,7 @@ def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
 def _converge_borrowed(guest: Guest, changes: ChangeSet, view: dict[str, Any], disk: Disk) -> None:
     """Rename an existing VDI that is being attached; it has to have the wanted size."""
     vdi = disk.vdi or {}
-    if disk.size not in (None, vdi["virtual_size"]):
+    if disk.size is not None and not same_size(vdi["virtual_size"], disk.size):
         raise ValueError(
             f"disk {disk.device} of {guest.title}: VDI {vdi['name_label']} has {view['size']}, not {to_text(disk.size)}; "
             "grow it with module vdi, or leave size out."

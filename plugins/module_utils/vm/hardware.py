@@ -17,6 +17,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NU
 
 # xenopsd's device model for each firmware, as the templates and Xen Orchestra set it.
 DEVICE_MODELS = {"uefi": "qemu-upstream-uefi", "bios": "qemu-upstream-compat"}
+# The memory of its graphics card alone takes that much of a fully virtualised guest (xen-api: ocaml/xapi-idl/memory/memory.ml).
+LEAST_MEMORY = 16 << 20
 SECURE_BOOT = {True: "true", False: "false"}
 
 
@@ -51,6 +53,7 @@ def plan_memory(guest: Guest, changes: ChangeSet) -> None:
         raise ValueError(f"{guest.title}: memory_max ({to_text(want_top)}) is less than memory ({to_text(want)}).")
     if want == live and want_top in (None, top):
         return
+    refuse_too_little(guest, want)
     if guest.power == "running" and want_top in (None, top) and floor <= want <= top:
         changes.after["memory"] = to_text(want)
         changes.step(f"set memory of {guest.title}", lambda: void(guest.run("VM.set_memory_dynamic_range", guest.ref, want, want)))
@@ -65,6 +68,16 @@ def plan_memory(guest: Guest, changes: ChangeSet) -> None:
         f"set memory of {guest.title}",
         lambda: void(guest.call("VM.set_memory_limits", guest.ref, min(floor, low), new_top, low, want)),
     )
+
+
+def refuse_too_little(guest: Guest, memory: int) -> None:
+    """Raise ValueError for less memory than the guest can have: XAPI would lower its floor without a word, and nothing boots."""
+    floor = guest.record["memory_static_min"]
+    if memory < max(floor, LEAST_MEMORY):
+        raise ValueError(
+            f"{guest.title} cannot have {to_text(memory)} of memory: " + (
+                f"with what it was made from it needs {to_text(floor)} (memory_static_min). Give it at least that much." if memory < floor
+                else f"no guest starts with less than {to_text(LEAST_MEMORY)}. Give it what its system needs."))
 
 
 def plan_vcpus(guest: Guest, changes: ChangeSet) -> None:

@@ -67,6 +67,19 @@ def test_the_default_sr_takes_what_names_none():
     assert [call[2] for call in recorder.calls if call[0] == "VDI.set_name_label"] == ["new disk 0", "new disk 1"]
 
 
+def test_blank_disks_are_asked_for_in_blocks():
+    changes, recorder = make(world(template(disks=BLANK.replace("10737418240", "1048576"))), made=[disk("x", 0, "a"), disk("x", 1, "b")],
+                             template="template", disks=[{"device": 1, "size": "5121MiB"}])
+    assert [int(item["size"]) >> 20 for item in provisioned(recorder)] == [2, 5122]
+    assert [item["size"] for item in changes.after["disks"]] == ["2MiB", "5122MiB"]
+
+
+def test_a_new_guest_has_what_its_template_needs():
+    for given, match in (({"memory": "256MiB"}, "needs 512MiB"), ({"disks": [{"size": "0"}]}, "size 0")):
+        with pytest.raises(ValueError, match=match):
+            plan_vm(options("new", template="template", **given), Recorder(), world(template(disks=BLANK)))
+
+
 def test_purge_leaves_blank_disks_out():
     recorder = make(world(template(disks=BLANK)), template="template", disks=[])[1]
     assert recorder.methods() == ["VM.clone", "VM.remove_from_other_config", "VM.set_is_a_template"]

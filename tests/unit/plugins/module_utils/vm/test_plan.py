@@ -64,8 +64,11 @@ class TestMemoryAndVcpus:
         assert calls == [("VM.set_memory_limits", "vm1", GIB // 2, 4 * GIB, 4 * GIB, 4 * GIB)]
         assert (changes.after["memory"], changes.after["memory_max"]) == ("4GiB", "4GiB")
 
-    def test_less_than_the_static_minimum_lowers_that_too(self):
-        assert run(world(vm()), memory="256MiB")[1] == [("VM.set_memory_limits", "vm1", GIB // 4, GIB // 4, GIB // 4, GIB // 4)]
+    def test_less_than_it_can_have_is_refused(self):
+        refused(world(vm()), "needs 512MiB .*at least", memory="256MiB")
+        refused(world(vm(memory_static_min=0)), "no guest starts with less than 16MiB", memory="0")
+        refused(world(vm(power_state="Running", memory_static_max=4 * GIB)), "needs 512MiB", memory="511MiB")
+        assert run(world(vm(memory_static_min=GIB // 4)), memory="256MiB")[1]
 
     def test_a_running_guest_moves_inside_its_range(self):
         _changes, calls = run(world(vm(power_state="Running", memory_static_max=4 * GIB)), memory="2GiB")
@@ -129,6 +132,24 @@ class TestBootAndTexts:
 
 
 class TestDisks:
+    @pytest.mark.parametrize(("live", "same"), [(5122, 5121), (5122, 5122), (5124, 5121)])
+    def test_a_size_that_the_storage_has_rounded_is_the_same(self, live, same):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0", live << 20), vdi("spare", live << 20)])
+        assert not run(pool, disks=[{"size": f"{same}MiB"}])[1]
+        assert [call[0] for call in run(pool, disks=[{"device": 1, "vdi": "spare", "size": f"{same}MiB"}])[1]] == ["VBD.create"]
+
+    def test_sizes_are_asked_for_in_blocks(self):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0", 5122 << 20)])
+        changes, calls = run(pool, disks=[{"size": "5123MiB"}, {"size": "1MiB"}])
+        assert calls[0] == ("VDI.resize", "d0", 5124 << 20)
+        assert calls[1][1]["virtual_size"] == 2 << 20
+        assert [item["size"] for item in changes.after["disks"]] == ["5124MiB", "2MiB"]
+        refused(pool, "cannot shrink", disks=[{"size": "5118MiB"}])
+
+    @pytest.mark.parametrize("size", ["0", "0GiB", ""])
+    def test_no_disk_has_size_0(self, size):
+        refused(world(vm()), "disk 0 .*cannot have size 0|not a size", disks=[{"size": size}])
+
     def test_merge_by_device_adds_and_grows(self):
         pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0")])
         changes, calls = run(pool, disks=[{"device": 0, "size": "2GiB"}, {"device": 1, "size": "5GiB", "sr": "sr2"}])
