@@ -150,6 +150,11 @@ def check_options(params: dict[str, Any]) -> None:
         raise ValueError("XAPI keeps other_config.iscsi_iqn for itself. Use the option iscsi_iqn.")
 
 
+def wanted_iqn(live: str, wanted: str | None) -> str | None:
+    """An initiator name as it is written; names that differ only in their case are the same (RFC 3722)."""
+    return live if wanted and wanted.lower() == live.lower() else wanted
+
+
 def plan(module: XapiModule) -> ChangeSet:
     params, call = module.params, module.xapi.call
     check_options(params)
@@ -159,8 +164,9 @@ def plan(module: XapiModule) -> ChangeSet:
     changes.set("name", params["new_name"], lambda value: call("host.set_name_label", ref, value))
     plan_common(changes, module, "host", record)
     # After other_config, which holds a copy of it.
-    if changes.set("iscsi_iqn", params["iscsi_iqn"], lambda value: call("host.set_iscsi_iqn", ref, value)):
-        changes.after["other_config"]["iscsi_iqn"] = params["iscsi_iqn"]
+    iqn = wanted_iqn(record["iscsi_iqn"], params["iscsi_iqn"])
+    if changes.set("iscsi_iqn", iqn, lambda value: call("host.set_iscsi_iqn", ref, value)):
+        changes.after["other_config"]["iscsi_iqn"] = iqn
     enabled = params["enabled"]
     if enabled is not None and enabled != record["enabled"]:
         if not records.record(module.xapi, "host_metrics", record["metrics"])["live"]:

@@ -64,6 +64,7 @@ options:
   memory:
     description:
       - Memory, as V(4GiB), V(512MiB) or a number of bytes. A running guest can get up to O(memory_max) without a restart.
+        Less than what the template says that its system needs (C(memory_static_min)) is refused.
     type: str
   memory_max:
     description:
@@ -95,7 +96,8 @@ options:
         type: str
       size:
         description:
-          - Size, as V(20GiB). A disk can grow; to shrink it is an error. Needed to make a disk.
+          - Size, as V(20GiB). A disk can grow; to shrink it is an error. Needed to make a disk. The storage rounds it up, mostly to
+            2 MiB; a disk that is larger by no more than that is as wanted.
         type: str
       sr:
         description:

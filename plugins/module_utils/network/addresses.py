@@ -15,9 +15,20 @@ MODES = {"none": "None", "dhcp": "DHCP", "static": "Static"}
 MODES6 = {**MODES, "autoconf": "Autoconf"}
 
 
+def canonical(text: str) -> str:
+    """An address (and the length of its prefix) in its one form, as the kernel writes it: 2001:DB8:0::1/64 is 2001:db8::1/64.
+
+    XAPI keeps what it was told, until a host that starts reports what its interface has.
+    """
+    try:
+        return str(ipaddress.ip_interface(text) if "/" in text else ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
 def resolvers(text: str) -> list[str]:
     """Name servers of PIF.DNS, those of IPv4 first, as the module shows them."""
-    found = [server.strip() for server in text.split(",") if server.strip()]
+    found = [canonical(server.strip()) for server in text.split(",") if server.strip()]
     return sorted(found, key=lambda server: ":" in server)
 
 
@@ -30,8 +41,8 @@ def address_view(pif: Record) -> dict[str, Any]:
         "gateway": pif["gateway"],
         "dns": resolvers(pif["DNS"]),
         "ipv6_mode": pif["ipv6_configuration_mode"].lower(),
-        "ipv6": next((address for address in pif["IPv6"] if address), ""),
-        "ipv6_gateway": pif["ipv6_gateway"],
+        "ipv6": next((canonical(address) for address in pif["IPv6"] if address), ""),
+        "ipv6_gateway": canonical(pif["ipv6_gateway"]),
     }
 
 
@@ -72,7 +83,7 @@ def desired(live: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any
     _desire_ipv4(wanted, live, params)
     _desire_ipv6(wanted, live, params)
     if params["dns"] is not None:
-        wanted["dns"] = sorted(params["dns"], key=lambda server: ":" in server)
+        wanted["dns"] = sorted(map(canonical, params["dns"]), key=lambda server: ":" in server)
     elif wanted["ip_mode"] == "none" and wanted["ipv6_mode"] == "none":
         wanted["dns"] = []
     return wanted
@@ -132,8 +143,8 @@ def _desire_ipv6(wanted: dict[str, Any], live: Mapping[str, Any], params: Mappin
             wanted.update(dict.fromkeys(("ipv6", "ipv6_gateway"), "" if mode == "none" else None))
         return
     kept = live if live["ipv6_mode"] == "static" else {"ipv6": "", "ipv6_gateway": ""}
-    gateway = kept["ipv6_gateway"] if params["ipv6_gateway"] is None else params["ipv6_gateway"]
-    wanted.update(ipv6=params["ipv6"] or kept["ipv6"], ipv6_gateway=gateway)
+    gateway = kept["ipv6_gateway"] if params["ipv6_gateway"] is None else canonical(params["ipv6_gateway"])
+    wanted.update(ipv6=canonical(params["ipv6"] or kept["ipv6"]), ipv6_gateway=gateway)
     if not wanted["ipv6"]:
         raise ValueError("A static IPv6 address needs ipv6, as in ipv6: 2001:db8::11/64.")
 

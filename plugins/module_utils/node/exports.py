@@ -83,6 +83,12 @@ def iqn(text: str) -> str:
     return text
 
 
+def initiator_name(text: str) -> str:
+    """An initiator's name in lower case: names are the same whatever the case, and the kernel's target sees no other form
+    (Linux: iscsi_initiatorname_tolower)."""
+    return iqn(text.lower())
+
+
 def merged(live: List[str], desired: Optional[List[str]], purge: bool) -> List[str]:
     """A list as it has to become: None leaves it alone, an empty one clears it, `purge` makes it exact."""
     if desired is None:
@@ -196,7 +202,7 @@ class Exports:
         if not SERIAL.fullmatch(serial) and not coming:
             raise NodeError(f"'{serial}' is no serial; write 32 hexadecimal digits in lower case.")
         portals = [portal(text) for text in params["portals"]] if params["portals"] is not None else None
-        initiators = [iqn(text) for text in params["initiators"]] if params["initiators"] is not None else None
+        initiators = [initiator_name(text) for text in params["initiators"]] if params["initiators"] is not None else None
         want = {
             "name": params["name"], "iqn": name, "serial": serial,
             "device": old["device"] if old.get("device") and not moved else device,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import capacity
-from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import chap, iqn, merged, portal
+from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import chap, initiator_name, iqn, merged, portal
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator, answers
 from ansible_collections.nobloat.xen.plugins.module_utils.node.multipath import Multipath
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
@@ -91,7 +91,7 @@ class Imports:
         plan = Plan(f"import {target}", self.view(target, state))
         if params["state"] == "absent":
             return self._plan_absent(plan, target, state, params["force"])
-        initiator = iqn(params["initiator"]) if params["initiator"] else self.initiator.name()
+        initiator = initiator_name(params["initiator"]) if params["initiator"] else self.initiator.name()
         if not initiator:
             raise NodeError("This node has no name as an initiator: set initiator, or write one to /etc/iscsi/initiatorname.iscsi.")
         iface = self.initiator.iface(initiator)

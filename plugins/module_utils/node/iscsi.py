@@ -46,9 +46,9 @@ class Initiator:
     # ---- look
 
     def name(self) -> str:
-        """The machine's own name as an initiator, "" if it has none."""
+        """The machine's own name as an initiator, in lower case as targets see it; "" if it has none."""
         match = re.search(r"^InitiatorName=(\S+)", read(self.root, INITIATOR_NAME), re.M)
-        return match.group(1) if match else ""
+        return match.group(1).lower() if match else ""
 
     def sessions(self, target: str = "") -> List[Dict[str, Any]]:
         """All sessions (those of a target): sid, target, portal, initiator, iface, state, time-outs in seconds, disks."""
@@ -63,7 +63,7 @@ class Initiator:
             address = read(connection, "persistent_address")
             user = read(folder, "username")
             found.append({
-                "sid": int(sid), "target": iqn, "state": read(folder, "state"), "initiator": read(folder, "initiatorname"),
+                "sid": int(sid), "target": iqn, "state": read(folder, "state"), "initiator": read(folder, "initiatorname").lower(),
                 "portal": portal_text(address, read(connection, "persistent_port")) if address else "",
                 "iface": read(folder, "ifacename"), "chap_username": "" if user == "(null)" else user,
                 "replacement_timeout": int(read(folder, "recovery_tmo") or 0),

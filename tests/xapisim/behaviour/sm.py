@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..pool import Pool
 
 GIB = 1 << 30
+_EXTENT = 4 << 20  # of LVM (sm: libs/sm/lvutil.py)
 _VHD = (
     "SR_PROBE SR_UPDATE VDI_CREATE VDI_DELETE VDI_ATTACH VDI_DETACH VDI_CLONE VDI_SNAPSHOT VDI_RESIZE VDI_MIRROR "
     "ATOMIC_PAUSE VDI_CONFIG_CBT VDI_ACTIVATE VDI_DEACTIVATE"
@@ -30,7 +31,8 @@ _LUNS = "SR_PROBE VDI_CREATE VDI_DELETE VDI_ATTACH VDI_DETACH VDI_INTRODUCE"
 class Driver:
     """One SR type. Features: the CAPABILITIES of the driver in xapi-project/sm, `NAME/2` for a version.
 
-    rounding: bytes to which VDI sizes are rounded up; max_size: largest VDI, 0 for none;
+    rounding: bytes to which VDI sizes are rounded up, raw_rounding: those of a raw VDI (sm_config type=raw), which has no VHD;
+    max_size: largest VDI, 0 for none;
     thick: a VDI takes its whole size at once; size: bytes of the simulated medium behind a new SR.
     """
 
@@ -38,19 +40,20 @@ class Driver:
     label: str
     features: str
     rounding: int = 2 << 20
+    raw_rounding: int = 0
     max_size: int = 2040 * GIB
     thick: bool = False
     size: int = 1024 * GIB
 
 
 _DRIVERS = (
-    Driver("lvm", "Local VHD on LVM", _LVM, thick=True, size=512 * GIB),
+    Driver("lvm", "Local VHD on LVM", _LVM, raw_rounding=_EXTENT, thick=True, size=512 * GIB),
     Driver("ext", "Local EXT3 VHD", f"{_MOUNT} SR_SUPPORTS_LOCAL_CACHING", size=512 * GIB),
     Driver("file", "Local Path VHD", _FILE, size=512 * GIB),
     Driver("nfs", "NFS VHD", f"{_MOUNT} SR_CACHING"),
     Driver("smb", "SMB VHD", f"{_MOUNT} SR_CACHING"),
-    Driver("lvmoiscsi", "LVHD over iSCSI", _SAN, thick=True),
-    Driver("lvmohba", "LVHD over FC", _SAN, thick=True),
+    Driver("lvmoiscsi", "LVHD over iSCSI", _SAN, raw_rounding=_EXTENT, thick=True),
+    Driver("lvmohba", "LVHD over FC", _SAN, raw_rounding=_EXTENT, thick=True),
     Driver("iscsi", "iSCSI", _LUNS, rounding=1, max_size=0, thick=True),
     Driver("hba", "HBA LUN-per-VDI driver", _LUNS, rounding=1, max_size=0, thick=True),
     # VDI_CREATE and VDI_DELETE of the ISO driver serve its own tools only: xapi users cannot create VDIs there

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .backend import fault
@@ -18,13 +19,18 @@ _MIB = 1 << 20
 _UNKNOWN = Driver("", "", "", rounding=1, max_size=0)
 
 
-def rounded(sr: Row, size: int) -> int:
+def is_raw(sm_config: Mapping[str, str]) -> bool:
+    """Whether a VDI is a plain LV instead of a VHD: as it is asked for (type), and as the driver notes it (vdi_type)."""
+    return sm_config.get("type") == "raw" or sm_config.get("vdi_type") == "aio"
+
+
+def rounded(sr: Row, size: int, *, raw: bool = False) -> int:
     """The size that the driver makes of a wish; SR_BACKEND_FAILURE_79 outside its limits."""
     known = DRIVERS.get(sr.type, _UNKNOWN)
     if size < 0 or (known.max_size and size > known.max_size):
         raise fault("VDISize", f"VDI size must be between 1 MB and {known.max_size // _MIB} MB")
-    units = max(1, -(-size // known.rounding))
-    return units * known.rounding
+    unit = known.raw_rounding if raw and known.raw_rounding else known.rounding
+    return max(1, -(-size // unit)) * unit
 
 
 def footprint(pool: Pool, sr: Row, vdi: Row) -> int:

@@ -29,7 +29,7 @@ _UUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 def build_vdi(pool: Pool, sr: Row, size: int, **fields: Any) -> Row:
     """A VDI record with a blank disk of `size` bytes (rounded up as the driver does). No checks of room or host."""
     uuid = fields.pop("uuid", None) or new_uuid()
-    size = space.rounded(sr, size)
+    size = space.rounded(sr, size, raw=space.is_raw(fields.get("sm_config", {})))
     pool.disks.create(uuid, size)
     return add_record(pool, sr, uuid, size, fields)
 
@@ -51,7 +51,7 @@ def create(ctx: Context, record: dict[str, Any]) -> Row:
         raise XapiError("VDI_INCOMPATIBLE_TYPE", "OpaqueRef:NULL", record["type"])
     assert_sr_allows(ctx, sr, "VDI_CREATE")
     forward_sr(ctx, sr)
-    size = space.rounded(sr, record["virtual_size"])
+    size = space.rounded(sr, record["virtual_size"], raw=space.is_raw(record.get("sm_config") or {}))
     space.assert_room(ctx.pool, sr, size)
     taken = ("name_label", "name_description", "type", "sharable", "read_only", "other_config", "xenstore_data", "tags")
     fields = {name: record[name] for name in taken if name in record}
@@ -129,7 +129,7 @@ def _resize(ctx: Context, vdi: Row, size: int, op: str) -> None:
     assert_managed(vdi)
     if size < vdi.virtual_size:
         raise fault("VDISize", "shrinking not allowed")
-    size = space.rounded(sr, size)
+    size = space.rounded(sr, size, raw=space.is_raw(vdi.sm_config))
     if size > vdi.virtual_size:
         space.assert_room(ctx.pool, sr, size - vdi.virtual_size)
         with ctx.operation(vdi, op):

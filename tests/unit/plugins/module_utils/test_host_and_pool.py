@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils import host
 from ansible_collections.nobloat.xen.plugins.module_utils.pool import pool_view
-from ansible_collections.nobloat.xen.plugins.modules.host import check_options
+from ansible_collections.nobloat.xen.plugins.modules.host import check_options, wanted_iqn
 
 NULL = "OpaqueRef:NULL"
 
@@ -36,6 +36,13 @@ def test_iscsi_names_pass(name):
 def test_what_is_no_iscsi_name_is_refused(name):
     with pytest.raises(ValueError, match="iscsi_iqn"):
         check_options({"iscsi_iqn": name, "other_config": None})
+
+
+def test_an_iscsi_name_in_capitals_is_the_same():
+    assert wanted_iqn("iqn.2026-11.com.Example:XCP1", "iqn.2026-11.com.example:xcp1") == "iqn.2026-11.com.Example:XCP1"
+    assert wanted_iqn("iqn.2026-11.com.example:xcp1", "iqn.2026-11.com.example:xcp2") == "iqn.2026-11.com.example:xcp2"
+    assert wanted_iqn("", "iqn.2026-11.com.example:xcp2") == "iqn.2026-11.com.example:xcp2"
+    assert wanted_iqn("iqn.2026-11.com.example:xcp1", None) is None
 
 
 def test_the_copy_of_the_iscsi_name_cannot_be_set():

@@ -52,6 +52,20 @@ def test_vif_create_refused(net: Net, fields: dict[str, Any], error: list[str]) 
     assert net.refused("VIF.create", record) == error
 
 
+def test_the_field_mtu_follows_when_it_is_plugged(net: Net) -> None:
+    """xapi_xenops.ml: other_config:mtu, else the network's; the field only tells what the device got."""
+    vm, network = net.vm(power_state="Running", resident_on=net.hosts[0]), net.network(MTU=9000)
+    vif = net.vif(vm, network, MTU=1234)
+    assert net.get("VIF", vif, "MTU") == 1234
+    net.call("VIF.plug", vif)
+    assert net.get("VIF", vif, "MTU") == 9000
+    net.call("VIF.add_to_other_config", vif, "mtu", "1400")
+    assert net.get("VIF", vif, "MTU") == 9000
+    net.call("VIF.unplug", vif)
+    net.call("VIF.plug", vif)
+    assert net.get("VIF", vif, "MTU") == 1400
+
+
 def test_vif_hotplug_and_move(net: Net) -> None:
     vm = net.vm(power_state="Running", resident_on=net.hosts[0])
     network, other = net.network(), net.network()

@@ -29,6 +29,15 @@ def test_sizes_are_rounded_up_as_the_driver_does(sim: Any, sr: Any, name: str, a
     sim.call("VDI.destroy", ref)
 
 
+def test_a_raw_vdi_has_whole_extents(sim: Any, sr: Any) -> None:
+    """LVHDSR.py: without VHD, the size is that of the LV."""
+    ref = sim.call("VDI.create", vdi_record(sr("iscsi"), virtual_size=5 * MIB, sm_config={"type": "raw"}))
+    assert sim.call("VDI.get_virtual_size", ref) == 8 * MIB
+    sim.call("VDI.resize", ref, 9 * MIB)
+    assert sim.call("VDI.get_virtual_size", ref) == 12 * MIB
+    sim.call("VDI.destroy", ref)
+
+
 def test_a_fresh_vdi(sim: Any, sr: Any) -> None:
     ref = sim.call("VDI.create", vdi_record(sr("nfs"), tags=["t"], xenstore_data={"a": "b"}, sm_config={"x": "y"}))
     record = sim.call("VDI.get_record", ref)

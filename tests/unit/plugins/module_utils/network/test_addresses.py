@@ -30,6 +30,16 @@ def test_a_length_is_a_mask():
     assert want(STATIC, ip="10.0.0.9") == {**STATIC, "ip": "10.0.0.9"}
 
 
+def test_an_address_is_the_same_in_whatever_form_it_is_written():
+    live = {**STATIC, "ipv6_mode": "static", "ipv6": "2001:db8::11/64", "ipv6_gateway": "2001:db8::1", "dns": ["10.0.0.53", "2001:db8::53"]}
+    same = want(live, ipv6="2001:DB8:0::0011/64", ipv6_gateway="2001:db8:0:0::1", dns=["2001:DB8::53", "10.0.0.53"])
+    assert same == live
+    pif = {"ip_configuration_mode": "Static", "IP": "10.0.0.2", "netmask": "255.255.255.0", "gateway": "", "DNS": "2001:DB8::53, 10.0.0.53",
+           "ipv6_configuration_mode": "Static", "IPv6": ["2001:DB8::0011/64"], "ipv6_gateway": "2001:DB8::1"}
+    view = addresses.address_view(pif)
+    assert {key: view[key] for key in ("dns", "ipv6", "ipv6_gateway")} == {key: live[key] for key in ("dns", "ipv6", "ipv6_gateway")}
+
+
 def test_a_lease_is_not_foreseen_and_not_kept():
     assert want(STATIC, ip_mode="dhcp") == {**LEASED, "ip": None, "netmask": None, "gateway": None}
     assert want(LEASED, ip="10.0.0.7/24", dns=[]) == {**STATIC, "ip": "10.0.0.7", "gateway": "", "dns": []}

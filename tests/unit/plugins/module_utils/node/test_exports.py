@@ -93,6 +93,14 @@ def test_what_was_planned_is_what_is_there(exports: Exports) -> None:
     assert not exports.plan(whole(loopback=True)).steps and not exports.plan(options()).steps
 
 
+def test_an_initiator_name_in_capitals_is_the_same(exports: Exports) -> None:
+    """The kernel lowers the name of whoever logs in, and would find no ACL in capitals."""
+    make(exports, whole(initiators=[NODE2.replace("node2", "NODE2")]))
+    assert exports.look("web1")["initiators"] == [NODE2]
+    for name in (NODE2, NODE2.replace("node2", "Node2")):
+        assert not exports.plan(options(initiators=[name], purge=True)).steps
+
+
 def test_the_identity_comes_from_the_volume(exports: Exports) -> None:
     """Its uuid, not its name or its path."""
     serial = exports.plan(whole()).after["serial"]

@@ -283,6 +283,18 @@ def test_growth_is_seen_by_asking_the_disk(imports: Imports) -> None:
     assert (plan.before["size"], plan.after["size"]) == (268435456, 536870912)
 
 
+def test_an_initiator_name_in_capitals_is_the_same(imports: Imports, iscsi: Iscsi) -> None:
+    """open-iscsi keeps it as it was written, the target sees it in lower case."""
+    capitals = NODE2.replace("node2", "Node2")
+    (iscsi.root / "etc/iscsi/initiatorname.iscsi").write_text(f"InitiatorName={capitals}\n")
+    make(imports, options(portals=["10.66.2.1"]))
+    for session in (iscsi.root / "sys/class/iscsi_session").iterdir():
+        (session / "initiatorname").write_text(capitals)
+    assert imports.look(IQN)["initiator"] == imports.initiator.name() == NODE2
+    for name in (None, capitals, NODE2):
+        assert not imports.plan(options(initiator=name)).steps
+
+
 def test_another_initiator_name_is_refused_while_logged_in(imports: Imports) -> None:
     make(imports, options(portals=["10.66.2.1"]))
     with pytest.raises(NodeError, match=f"as {NODE2} already"):
