@@ -115,7 +115,7 @@ def plan(module: XapiModule) -> ChangeSet:
     changes.after = {"name": name, "fingerprint": wanted}
     if found:
         changes.step(f"remove the other certificate {name}", lambda: ignore(call("pool.uninstall_ca_certificate", name)),
-                     leaves=f"the other certificate {name} is gone")
+                     gone=f"the other certificate {name}")
     changes.step(f"install certificate {name}", install)
     return changes
 

@@ -172,8 +172,8 @@ def plan(module: XapiModule) -> ChangeSet:
         if not records.record(module.xapi, "host_metrics", record["metrics"])["live"]:
             raise ValueError(f"{changes.title} is not alive, so it can be neither enabled nor disabled. Start it first.")
         changes.after["enabled"] = enabled
-        method = "host.enable" if enabled else "host.disable"
-        changes.step(f"{method} {params['name']}", lambda: ignore(module.run(method, ref, last=True)))
+        method, back = ("host.enable", "host.disable") if enabled else ("host.disable", "host.enable")
+        changes.step(f"{method} {params['name']}", lambda: ignore(module.run(method, ref, last=True)), undo=lambda: module.run(back, ref))
     return changes
 
 

@@ -212,6 +212,7 @@ def plan_srs(module: XapiModule, changes: ChangeSet, record: dict[str, Any]) -> 
             changes.step(
                 f"set {option} of {changes.title}",
                 lambda field=field, target=target: ignore(call(f"pool.set_{field}", ref, target)),
+                undo=lambda field=field: call(f"pool.set_{field}", ref, record[field]),
             )
 
 

@@ -112,16 +112,17 @@ def plan(module: XapiModule) -> ChangeSet:
             raise ValueError("High availability is off. To switch it on, name the SR for its state file (sr).")
         check(module, sr)
         changes.after.update(enabled=True, sr=sr_view(sr))
-        if pool["ha_enabled"]:
-            changes.step("switch high availability off", lambda: ignore(run("pool.disable_ha")))
+        if pool["ha_enabled"] and current:
+            changes.step("switch high availability off", lambda: ignore(run("pool.disable_ha")),
+                         undo=lambda: run("pool.enable_ha", [current["ref"]], pool["ha_configuration"]),
+                         leaves="high availability, switched off")
         seconds = params["heartbeat_timeout"]
         configuration = {} if seconds is None else {"timeout": str(seconds)}
         changes.step("switch high availability on", lambda: ignore(run("pool.enable_ha", [sr["ref"]], configuration)),
                      undo=lambda: run("pool.disable_ha"))
-    if count is not None and count != changes.before["failures_to_tolerate"]:
-        changes.after["failures_to_tolerate"] = count
-        changes.step(f"tolerate the failure of {count} hosts",
-                     lambda: ignore(module.xapi.call("pool.set_ha_host_failures_to_tolerate", pool["ref"], count)))
+    changes.set("failures_to_tolerate", count,
+                lambda value: module.xapi.call("pool.set_ha_host_failures_to_tolerate", pool["ref"], value),
+                text=f"tolerate the failure of {count} hosts")
     return changes
 
 

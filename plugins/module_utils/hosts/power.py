@@ -74,12 +74,13 @@ class HostPower:
             raise ValueError("power_on with mode=ipmi needs address, username and password of the host's BMC.")
         config = {theirs: wanted[key] for key, theirs in CONFIG.items() if wanted[key] is not None}
         live = dict(self.host["power_on_config"])
-        secret = live.pop(PASSWORD, "")
-        same = (self.host["power_on_mode"], live) == (mode, config) and self._password(secret) == wanted["password"]
+        password = self._password(live.pop(PASSWORD, ""))
+        same = (self.host["power_on_mode"], live) == (mode, config) and password == wanted["password"]
         if same:
             return
         self.changes.after["power_on"] = {"mode": wanted["mode"], **{key: wanted[key] for key in CONFIG if wanted[key] is not None}}
-        self.changes.step(f"set how {self.name} is powered on", lambda: self._set_mode(mode, config, wanted["password"]))
+        self.changes.step(f"set how {self.name} is powered on", lambda: self._set_mode(mode, config, wanted["password"]),
+                          undo=lambda: self._set_mode(self.host["power_on_mode"], live, password))
 
     def _password(self, uuid: str) -> str | None:
         found = select(self.session, "secret", uuid=[uuid]) if uuid else {}
@@ -91,7 +92,12 @@ class HostPower:
             # XAPI destroys the secret along with the configuration that names it.
             secret = call("secret.create", {"value": password, "other_config": {}})
             config = {**config, PASSWORD: call("secret.get_uuid", secret)}
-        call("host.set_power_on_mode", self.ref, mode, config)
+        try:
+            call("host.set_power_on_mode", self.ref, mode, config)
+        except XapiError:
+            if password is not None:
+                call("secret.destroy", secret)
+            raise
 
     # -- on
 

@@ -138,6 +138,9 @@ class Attachments:
         if not self.sr["VDIs"]:
             return
         vdis = set(self.sr["VDIs"])
+        pool = next(iter(records(self.module.xapi, "pool").values()))
+        if pool["ha_enabled"] and vdis & set(pool["ha_statefiles"]):
+            raise ValueError(f"{self.title} holds the state file of high availability. Switch that off first, or move it (module pool_ha).")
         active = select(self.module.xapi, "VBD", currently_attached=["true"]).values()
         guests = {vbd["VM"] for vbd in active if vbd["VDI"] in vdis}
         if guests:

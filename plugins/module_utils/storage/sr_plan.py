@@ -25,6 +25,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -106,6 +107,8 @@ def _converge(
 def _remove(module: XapiModule, changes: ChangeSet, places: Attachments) -> None:
     """Plan the end of an SR: detached, forgotten or destroyed."""
     state, sr, title = module.params["state"], places.sr, changes.title
+    if state != "detached":
+        refuse(sr, "forget" if state == "forgotten" else "destroy", title, now=False)
     if state == "absent":
         _refuse_to_destroy(module, title, places)
     places.detach(changes, completely=state != "detached")

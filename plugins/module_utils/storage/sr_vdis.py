@@ -4,6 +4,7 @@
 """VDIs that an SR finds by itself (block devices of type udev): looked for, named, never made."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
@@ -43,7 +44,9 @@ def plan_vdis(module: XapiModule, changes: ChangeSet, sr: Record, sr_type: str) 
     for item in wanted:
         name = item["name"]
         if name and (item["location"] in stale or live[item["location"]]["name_label"] != name):
-            changes.step(f"name {item['location']} on {title}", lambda item=item: _rename(module, sr, item, locations))
+            old = live.get(item["location"])
+            changes.step(f"name {item['location']} on {title}", lambda item=item: _rename(module, sr, item, locations),
+                         undo=partial(module.xapi.call, "VDI.set_name_label", old["ref"], old["name_label"]) if old else None)
 
 
 def _look(module: XapiModule, sr: Record) -> dict[str, Record]:

@@ -10,8 +10,9 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi import Disk, Record, attached_view
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import CD_DEVICE, MAX_DEVICE
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import CD_DEVICE, MAX_DEVICE, VBD_FIELDS
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import SNAPSHOT, device_number, kind
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
 
 def check_guest(guest: Record, title: str) -> None:
@@ -95,13 +96,16 @@ def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Record,
         if not halted:
             raise ValueError(f"{where} has mode {vbd['mode'].lower()}, which changes only while the guest is halted.")
         after["mode"] = params["mode"].upper()
-        changes.step(f"set mode of {where}", lambda: ignore(call("VBD.set_mode", vbd["ref"], after["mode"])))
+        changes.step(f"set mode of {where}", lambda: ignore(call("VBD.set_mode", vbd["ref"], after["mode"])),
+                     undo=lambda: call("VBD.set_mode", vbd["ref"], vbd["mode"]))
     if params["bootable"] not in (None, vbd["bootable"]):
         after["bootable"] = params["bootable"]
-        changes.step(f"set bootable of {where}", lambda: ignore(call("VBD.set_bootable", vbd["ref"], after["bootable"])))
+        changes.step(f"set bootable of {where}", lambda: ignore(call("VBD.set_bootable", vbd["ref"], after["bootable"])),
+                     undo=lambda: call("VBD.set_bootable", vbd["ref"], vbd["bootable"]))
     if guest["power_state"] == "Running" and not vbd["currently_attached"]:
         after["currently_attached"] = True
-        changes.step(f"plug {where}", lambda: ignore(module.run("VBD.plug", vbd["ref"])))
+        changes.step(f"plug {where}", lambda: ignore(module.run("VBD.plug", vbd["ref"])),
+                     undo=lambda: module.run("VBD.unplug", vbd["ref"]))
     changes.after["attached"] = attached_view([after if item["ref"] == vbd["ref"] else item for item in disk.own()], disk)
 
 
@@ -115,13 +119,17 @@ def plan_detach(module: XapiModule, changes: ChangeSet, disk: Disk) -> None:
             kept.append(vbd)
             continue
         where = f"{changes.title} from {disk.name(vbd)}"
+        again = {"ref": vbd["ref"]}  # another one, once the detaching was taken back
         if vbd["currently_attached"]:
             check_guest(vm or {"name_label": "?", "power_state": "unknown"}, changes.title)
             if not vbd["unpluggable"]:
                 raise ValueError(f"{changes.title} cannot be unplugged while guest {disk.name(vbd)} runs. Shut it down first.")
+            refuse(vbd, "unplug", f"{changes.title} at {disk.name(vbd)}")
             changes.step(
                 f"unplug {where}", lambda ref=vbd["ref"]: ignore(run("VBD.unplug", ref)),
-                undo=lambda ref=vbd["ref"]: run("VBD.plug", ref),
+                undo=lambda again=again: run("VBD.plug", again["ref"]),
             )
-        changes.step(f"detach {where}", lambda ref=vbd["ref"]: ignore(call("VBD.destroy", ref)))
+        fields = {field: vbd[field] for field in VBD_FIELDS}
+        changes.step(f"detach {where}", lambda ref=vbd["ref"]: ignore(call("VBD.destroy", ref)),
+                     undo=lambda again=again, fields=fields: again.update(ref=call("VBD.create", fields)))
     changes.after["attached"] = attached_view(kept, disk)

@@ -21,6 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_attach imp
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record, records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
 
 def plan_vdi(module: XapiModule) -> ChangeSet:
@@ -126,7 +127,7 @@ def _resize(module: XapiModule, changes: ChangeSet, disk: Disk, size: int) -> No
         return {"size": to_text(int(module.xapi.call("VDI.get_virtual_size", vdi["ref"])))}
 
     changes.after["size"] = to_text(size)
-    changes.step(f"grow {changes.title}", grow)
+    changes.step(f"grow {changes.title}", grow, leaves=f"{changes.title}, which has grown to {to_text(size)}")
 
 
 def _remove(module: XapiModule, changes: ChangeSet, disk: Disk) -> None:
@@ -142,6 +143,7 @@ def _remove(module: XapiModule, changes: ChangeSet, disk: Disk) -> None:
         raise ValueError(f"{changes.title} is attached to {', '.join(users)}. Detach it first (state detached).")
     if vdi["type"] in ("ha_statefile", "redo_log", "suspend"):
         raise ValueError(f"{changes.title} is a {vdi['type']} that XAPI itself made and uses.")
+    refuse(vdi, "forget" if forget else "destroy", changes.title)
 
     def destroy() -> None:
         try:

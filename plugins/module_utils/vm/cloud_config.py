@@ -31,6 +31,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import find, record
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
 DIGEST = "nobloat.xen.cloud_config"  # keys of the VDI's other_config
 OWNER = "nobloat.xen.cloud_config.vm"
@@ -197,23 +198,26 @@ class _Plan:
         """The guest's drive holds the new VDI."""
         run = self.run
         if not drive:
-            changes.step(f"attach the {self.title}", lambda: ignore(self.call("VBD.create", {
+            made: dict[str, str] = {}
+            changes.step(f"attach the {self.title}", lambda: made.update(ref=self.call("VBD.create", {
                 "VM": self.guest["ref"], "VDI": new["ref"], "userdevice": str(self.module.params["device"]), "bootable": False,
                 "mode": "RO", "type": "CD", "unpluggable": True, "empty": False, "other_config": {}, "qos_algorithm_type": "",
                 "qos_algorithm_params": {},
-            })))
+            })), undo=lambda: self.call("VBD.destroy", made["ref"]))
             return
         ref = drive["ref"]
         if old:
             changes.step(
                 f"eject the old {self.title}", lambda: ignore(run("VBD.eject", ref)), undo=lambda: run("VBD.insert", ref, old["ref"])
             )
-        changes.step(f"insert the {self.title}", lambda: ignore(run("VBD.insert", ref, new["ref"])))
+        changes.step(f"insert the {self.title}", lambda: ignore(run("VBD.insert", ref, new["ref"])), undo=lambda: run("VBD.eject", ref))
 
     def _destroy(self, changes: ChangeSet, vdi: Record, drive: Record | None) -> None:
         """The VDI goes, unless it is somebody else's too (a clone's, a snapshot's)."""
         if vdi["other_config"].get(OWNER) == self.guest["uuid"] and set(vdi["VBDs"]) <= {drive["ref"] if drive else ""}:
-            changes.step(f"remove VDI {vdi['uuid']}", lambda: ignore(self.run("VDI.destroy", vdi["ref"])))
+            title = f"VDI {vdi['uuid']} with the {self.title}"
+            refuse(vdi, "destroy", title, now=not drive or drive["VDI"] != vdi["ref"])
+            changes.step(f"remove {title}", lambda: ignore(self.run("VDI.destroy", vdi["ref"])), gone=title)
 
     def remove(self, drive: Record | None, old: Record | None) -> ChangeSet:
         """No drive, that is: an empty one."""
@@ -224,7 +228,8 @@ class _Plan:
         changes = ChangeSet(self.title, before=before)
         changes.after = {}
         if drive and old:
-            changes.step(f"eject the {self.title}", lambda: ignore(self.run("VBD.eject", drive["ref"])))
+            changes.step(f"eject the {self.title}", lambda: ignore(self.run("VBD.eject", drive["ref"])),
+                         undo=lambda: self.run("VBD.insert", drive["ref"], old["ref"]))
         for vdi in [*([old] if old else []), *self.lost]:
             self._destroy(changes, vdi, drive)
         return changes

@@ -18,6 +18,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record,
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
 
 CD_DEVICE = 3  # where CD drives are by convention
+# What makes a VBD again as it was.
+VBD_FIELDS = ("VM", "VDI", "userdevice", "bootable", "mode", "type", "unpluggable", "empty", "other_config", "qos_algorithm_type",
+              "qos_algorithm_params")
 MAX_DEVICE = 254  # xapi-behaviour.md 2.4
 
 
@@ -114,23 +117,27 @@ def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: 
         raise ValueError(f"{what} has {to_text(live)}, it cannot shrink to {to_text(disk.size or 0)}.")
     if disk.name not in (None, item["name"]):
         item["name"] = disk.name
-        changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), disk.name)))
+        changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), disk.name)),
+                     undo=guest.back(lambda: guest.call("VDI.set_name_label", vdi["ref"], vdi["name_label"])))
     if size > live:
         online = guest.power != "halted" and "resize_online" in vdi["allowed_operations"]
         if not online:
             guest.need_stop("disks (size)")
         method = "VDI.resize_online" if online else "VDI.resize"
         item["size"] = to_text(size)
-        changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), size)))
+        changes.step(f"grow {what}", lambda: void(guest.run(method, _vdi(guest, disk.device), size)),
+                     leaves="" if guest.fresh else f"{what}, which has grown to {item['size']}")
     mode = disk.mode
     if mode and mode != item["mode"]:
         guest.need_stop("disks (mode)")
         item["mode"] = mode
-        changes.step(f"set mode of {what}", lambda: void(guest.call("VBD.set_mode", _vbd(guest, disk.device), mode.upper())))
+        changes.step(f"set mode of {what}", lambda: void(guest.call("VBD.set_mode", _vbd(guest, disk.device), mode.upper())),
+                     undo=guest.back(lambda: guest.call("VBD.set_mode", vbd["ref"], vbd["mode"])))
     if disk.bootable not in (None, item["bootable"]):
         item["bootable"] = disk.bootable
         changes.step(
-            f"set bootable of {what}", lambda: void(guest.call("VBD.set_bootable", _vbd(guest, disk.device), disk.bootable))
+            f"set bootable of {what}", lambda: void(guest.call("VBD.set_bootable", _vbd(guest, disk.device), disk.bootable)),
+            undo=guest.back(lambda: guest.call("VBD.set_bootable", vbd["ref"], vbd["bootable"])),
         )
 
 
@@ -196,7 +203,8 @@ def _converge_borrowed(guest: Guest, changes: ChangeSet, view: dict[str, Any], d
         )
     if disk.name not in (None, vdi["name_label"]):
         view["name"] = disk.name
-        changes.step(f"rename VDI {vdi['name_label']}", lambda: void(guest.call("VDI.set_name_label", vdi["ref"], disk.name)))
+        changes.step(f"rename VDI {vdi['name_label']}", lambda: void(guest.call("VDI.set_name_label", vdi["ref"], disk.name)),
+                     undo=lambda: guest.call("VDI.set_name_label", vdi["ref"], vdi["name_label"]))
 
 
 def default_name(guest: Guest, device: int) -> str:
@@ -214,10 +222,11 @@ def detach_disk(guest: Guest, changes: ChangeSet, vbd: Record) -> None:
     """Plan the end of a VBD. Its VDI stays, unless this very run made it by cloning a template."""
     device = device_number(vbd)
     what = f"disk {device} of {guest.title}"
+    again = {"VBD": vbd["ref"]}  # another one, once the detaching was taken back
     if vbd["currently_attached"] and guest.power != "halted":
         if guest.hotplugs() and vbd["unpluggable"]:
             changes.step(f"unplug {what}", lambda: void(guest.run("VBD.unplug", vbd["ref"])),
-                         undo=lambda: guest.run("VBD.plug", vbd["ref"]))
+                         undo=lambda: guest.run("VBD.plug", again["VBD"]))
         else:
             guest.need_stop("disks")
 
@@ -227,7 +236,8 @@ def detach_disk(guest: Guest, changes: ChangeSet, vbd: Record) -> None:
         if guest.fresh:
             guest.run("VDI.destroy", live["VDI"])
 
-    changes.step(f"detach {what}", destroy)
+    changes.step(f"detach {what}", destroy, undo=guest.back(
+        lambda: again.update(VBD=guest.call("VBD.create", {field: vbd[field] for field in VBD_FIELDS}))))
 
 
 def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
@@ -243,7 +253,8 @@ def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
         if drive and inside:
             number = device_number(drive)
             changes.after["cdrom"] = ""
-            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, number))))
+            changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, number))),
+                         undo=guest.back(lambda: guest.run("VBD.insert", _vbd(guest, number), inside)))
         return
     if inside == disc["ref"]:
         return
@@ -254,15 +265,17 @@ def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
             changes.step(f"eject the disc of {guest.title}", lambda: void(guest.run("VBD.eject", _vbd(guest, number))),
                          undo=lambda: guest.run("VBD.insert", _vbd(guest, number), inside))
         changes.step(f"insert {disc['name_label']} into {guest.title}",
-                     lambda: void(guest.run("VBD.insert", _vbd(guest, number), disc["ref"])))
+                     lambda: void(guest.run("VBD.insert", _vbd(guest, number), disc["ref"])),
+                     undo=guest.back(lambda: guest.run("VBD.eject", _vbd(guest, number))))
         return
     guest.need_stop("cdrom")
     taken = {device_number(vbd) for vbd in drives} | {item["device"] for item in changes.after["disks"]}
     number = CD_DEVICE if CD_DEVICE not in taken else next(number for number in count() if number not in taken)
-    changes.step(f"add a CD drive to {guest.title}", lambda: void(guest.call("VBD.create", {
+    made: dict[str, str] = {}
+    changes.step(f"add a CD drive to {guest.title}", lambda: made.update(VBD=guest.call("VBD.create", {
         "VM": guest.ref, "VDI": disc["ref"], "userdevice": str(number), "bootable": False, "mode": "RO", "type": "CD",
         "unpluggable": True, "empty": False, "other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {},
-    })))
+    })), undo=guest.back(lambda: guest.call("VBD.destroy", made["VBD"])))
 
 
 def find_iso(guest: Guest, name: str) -> Record:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
@@ -44,7 +44,8 @@ class Guest:
 
     `record` is what XAPI holds; for a guest yet to be made, what its clone will hold, and `ref` is only known to steps
     that run after the one that clones. `power` is the state that the steps will find it in, in lower case.
-    `needs` collects the options that only a halted guest can get. `fresh` guests are those yet to be made.
+    `needs` collects the options that only a halted guest can get. `fresh` guests are those yet to be made. `planned` is the
+    record that it starts with next, as far as plans change it: memory, VCPUs, platform.
     """
 
     def __init__(self, params: Mapping[str, Any], lanes: Lanes, world: World, record: Record, *, fresh: bool = False) -> None:
@@ -53,6 +54,7 @@ class Guest:
         self.power: str = record["power_state"].lower()
         self.ref: str = "" if fresh else record["ref"]
         self.needs: list[str] = []
+        self.planned: Record = dict(record)
         self.borrowed: set[str] = set()  # VDIs that were there before this guest: never destroyed with it
         self._made: dict[str, list[Record]] = {}
 
@@ -76,6 +78,10 @@ class Guest:
 
     def run(self, method: str, *args: Any, last: bool = False) -> Any:
         return self.lanes.run(method, *args, last=last)
+
+    def back(self, undo: Callable[[], Any]) -> Callable[[], Any] | None:
+        """The way back of a setter, for a step's `undo`; a guest that is made in this run needs none: it goes as a whole."""
+        return None if self.fresh else undo
 
     def devices(self, cls: str) -> list[Record]:
         """VBDs or VIFs for the plan: those of the guest, or those that its clone will get from its source."""

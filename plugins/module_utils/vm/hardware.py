@@ -14,6 +14,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import boot_letters
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse_blocked
 
 # xenopsd's device model for each firmware, as the templates and Xen Orchestra set it.
 DEVICE_MODELS = {"uefi": "qemu-upstream-uefi", "bios": "qemu-upstream-compat"}
@@ -55,19 +56,26 @@ def plan_memory(guest: Guest, changes: ChangeSet) -> None:
         return
     refuse_too_little(guest, want)
     if guest.power == "running" and want_top in (None, top) and floor <= want <= top:
+        refuse_blocked(vm, "changing_dynamic_range")
         changes.after["memory"] = to_text(want)
-        changes.step(f"set memory of {guest.title}", lambda: void(guest.run("VM.set_memory_dynamic_range", guest.ref, want, want)))
+        changes.step(f"set memory of {guest.title}", lambda: void(guest.run("VM.set_memory_dynamic_range", guest.ref, want, want)),
+                     undo=lambda: guest.run("VM.set_memory_dynamic_range", guest.ref, vm["memory_dynamic_min"], live))
+        guest.planned.update(memory_dynamic_min=want, memory_dynamic_max=want)
         return
     for option in ("memory", "memory_max"):
         if params[option] is not None and to_bytes(params[option]) != (live if option == "memory" else top):
             guest.need_stop(option)
+    if not guest.fresh:
+        refuse_blocked(vm, "changing_memory_limits")
     new_top = want_top if want_top is not None else want
     low = want if want != live else min(vm["memory_dynamic_min"], want)
     changes.after.update(memory=to_text(want), memory_max=to_text(new_top))
     changes.step(
         f"set memory of {guest.title}",
         lambda: void(guest.call("VM.set_memory_limits", guest.ref, min(floor, low), new_top, low, want)),
+        undo=guest.back(lambda: guest.call("VM.set_memory_limits", guest.ref, floor, top, vm["memory_dynamic_min"], live)),
     )
+    guest.planned.update(memory_static_min=min(floor, low), memory_static_max=new_top, memory_dynamic_min=low, memory_dynamic_max=want)
 
 
 def refuse_too_little(guest: Guest, memory: int) -> None:
@@ -89,6 +97,8 @@ def plan_vcpus(guest: Guest, changes: ChangeSet) -> None:
     if want < 1 or want_top < want:
         raise ValueError(f"{guest.title}: vcpus ({want}) has to be between 1 and vcpus_max ({want_top}).")
     if want_top != top:
+        if not guest.fresh:
+            refuse_blocked(vm, "changing_VCPUs")
         guest.need_stop("vcpus" if params["vcpus_max"] is None else "vcpus_max")
 
     def set_top() -> None:
@@ -100,12 +110,27 @@ def plan_vcpus(guest: Guest, changes: ChangeSet) -> None:
         set_top()
     if want != live:
         if guest.power == "running":
-            changes.step(f"plug VCPUs of {guest.title}", lambda: void(guest.run("VM.set_VCPUs_number_live", guest.ref, want)))
+            refuse_blocked(vm, "changing_VCPUs_live")
+            changes.step(f"plug VCPUs of {guest.title}", lambda: void(guest.run("VM.set_VCPUs_number_live", guest.ref, want)),
+                         undo=lambda: guest.run("VM.set_VCPUs_number_live", guest.ref, live))
         elif guest.power != "halted":
             guest.need_stop("vcpus")
         changes.set("vcpus", want, lambda value: guest.set("VCPUs_at_startup", value))
     if want_top < top:
         set_top()
+    guest.planned.update(VCPUs_at_startup=want, VCPUs_max=want_top)
+
+
+def check_topology(guest: Guest) -> None:
+    """Raise ValueError where what is planned cannot start: XAPI looks only then whether whole sockets result (vm_platform.ml)."""
+    vm, planned = guest.record, guest.planned
+    text = planned["platform"].get("cores-per-socket")
+    if text is None or planned["domain_type"] == "pv" or all(planned[key] == vm[key] for key in ("VCPUs_max", "platform")):
+        return
+    cores = int(text) if text.isdigit() else 0
+    if not cores or planned["VCPUs_max"] % cores:
+        raise ValueError(f"{guest.title} could not start: with cores-per-socket {text} in platform, the most VCPUs that it can have "
+                         f"(vcpus_max, {planned['VCPUs_max']}) have to be a multiple of that. Change one of them.")
 
 
 def plan_boot(guest: Guest, changes: ChangeSet) -> None:
@@ -128,10 +153,11 @@ def plan_boot(guest: Guest, changes: ChangeSet) -> None:
             if params[option] is not None:
                 changes.after[option] = params[option]
         keys = guest.keys("HVM_boot_params")
-        changes.step(f"set boot parameters of {guest.title}", partial(keys, boot), undo=partial(keys, vm["HVM_boot_params"]))
+        changes.step(f"set boot parameters of {guest.title}", partial(keys, boot), undo=guest.back(partial(keys, vm["HVM_boot_params"])))
     if platform != vm["platform"]:
         changes.after["secure_boot"] = platform.get("secureboot") == "true"
         changes.set("platform", platform, guest.keys("platform"))
+        guest.planned["platform"] = platform
 
 
 def plan_affinity(guest: Guest, changes: ChangeSet) -> None:
@@ -143,7 +169,8 @@ def plan_affinity(guest: Guest, changes: ChangeSet) -> None:
     ref = host["ref"] if host else NULL
     if (host or guest.record["affinity"] in guest.world.hosts) and ref != guest.record["affinity"]:
         changes.after["affinity"] = host["name_label"] if host else ""
-        changes.step(f"set affinity of {guest.title}", lambda: void(guest.set("affinity", ref)))
+        changes.step(f"set affinity of {guest.title}", lambda: void(guest.set("affinity", ref)),
+                     undo=guest.back(lambda: guest.set("affinity", guest.record["affinity"])))
 
 
 def void(_result: Any) -> None:

@@ -19,6 +19,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_mtu
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 
 MAX_DEVICE = 15  # xapi-behaviour.md 2.4
+# What a VIF keeps when it is made anew.
+KEPT = ("qos_algorithm_type", "qos_algorithm_params", "locking_mode", "ipv4_allowed", "ipv6_allowed")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -83,7 +85,7 @@ def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: di
     elif not replaces:
         qos = {}
     if replaces:
-        record = {key: vif[key] for key in ("qos_algorithm_type", "qos_algorithm_params", "locking_mode", "ipv4_allowed", "ipv6_allowed")}
+        record = {key: vif[key] for key in KEPT}
         record |= {"MAC": nic["mac"], "MTU": item["mtu"], "other_config": other_config,
                    "network": network["ref"] if network else vif["network"], "device": str(nic["device"]), **qos}
         remove_nic(guest, changes, vif, what)
@@ -107,7 +109,7 @@ def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: di
             keys(fields["qos_algorithm_params"])
             guest.call("VIF.set_qos_algorithm_type", ref(), fields["qos_algorithm_type"])
 
-        changes.step(f"set rate of {what}", partial(limit, qos), undo=partial(limit, old))
+        changes.step(f"set rate of {what}", partial(limit, qos), undo=guest.back(partial(limit, old)))
 
 
 def add_nic(guest: Guest, changes: ChangeSet, nic: dict[str, Any]) -> dict[str, Any]:
@@ -167,14 +169,17 @@ def plan_vif(guest: Guest, changes: ChangeSet, record: Mapping[str, Any], what: 
 
 def remove_nic(guest: Guest, changes: ChangeSet, vif: Record, what: str) -> None:
     """Plan the end of a VIF."""
+    again = {"VIF": vif["ref"]}  # another one, once the removal was taken back
     if vif["currently_attached"] and guest.power != "halted":
         if guest.hotplugs():
             changes.step(f"unplug {what}", lambda: void(guest.run("VIF.unplug", vif["ref"])),
-                         undo=lambda: guest.run("VIF.plug", vif["ref"]))
+                         undo=lambda: guest.run("VIF.plug", again["VIF"]))
         else:
             guest.need_stop("nics")
     number = device_number(vif)
-    changes.step(f"remove {what}", lambda: void(guest.call("VIF.destroy", guest.device("VIF", number)["ref"])))
+    fields = {field: vif[field] for field in ("VM", "network", "device", "MAC", "MTU", "other_config", *KEPT)}
+    changes.step(f"remove {what}", lambda: void(guest.call("VIF.destroy", guest.device("VIF", number)["ref"])),
+                 undo=guest.back(lambda: again.update(VIF=guest.call("VIF.create", fields))))
 
 
 def rate_fields(rate: int | None, live: Mapping[str, str] | None = None) -> dict[str, Any]:

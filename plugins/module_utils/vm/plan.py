@@ -12,6 +12,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.create import new_g
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import Disk, plan_cdrom, plan_disks, wanted_disks
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import (
+    check_topology,
     plan_affinity,
     plan_boot,
     plan_memory,
@@ -24,6 +25,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.nics import plan_ni
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     GUEST,
     Mentioned,
+    Record,
     Records,
     World,
     kind,
@@ -31,7 +33,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     seek,
     select,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.restart import refuse_restart
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import vm_view
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 Entry = Mapping[str, Any]
@@ -67,6 +71,7 @@ def mentioned(entries: Iterable[Entry], vms: Records, present: set[str]) -> Ment
         found.srs |= {disk["sr"] for disk in template_disks(source) if disk.get("sr")}
     for entry in entries:
         if entry["state"] == "absent":
+            found.pbds |= entry["delete_disks"]
             continue
         found.srs |= {entry["sr"]} if entry["sr"] else set()
         found.hosts |= {entry["affinity"]} if entry["affinity"] else set()
@@ -116,11 +121,12 @@ def plan_change(guest: Guest) -> ChangeSet:
     restart = guest.changes(before)
 
     def start() -> None:
-        guest.run("VM.start", guest.ref, False, False, last=True)
+        guest.run("VM.start", guest.ref, False, False)  # never left to itself: if it fails, everything is taken back
 
     restart.step(f"shut down {guest.title}", lambda: void(guest.run("VM.clean_shutdown", guest.ref)),
                  undo=start, leaves=f"{guest.title} is halted")
     converge(guest, restart, disks, nics)
+    refuse_restart(guest)
     restart.step(f"start {guest.title}", start)
     return restart
 
@@ -131,6 +137,7 @@ def converge(guest: Guest, changes: ChangeSet, disks: list[Disk] | None, nics: l
     plan_memory(guest, changes)
     plan_vcpus(guest, changes)
     plan_boot(guest, changes)
+    check_topology(guest)
     plan_affinity(guest, changes)
     plan_disks(guest, changes, disks)
     plan_nics(guest, changes, nics)
@@ -138,27 +145,45 @@ def converge(guest: Guest, changes: ChangeSet, disks: list[Disk] | None, nics: l
 
 
 def plan_absent(guest: Guest) -> ChangeSet:
-    """Remove a guest; its disks and snapshots only with delete_disks."""
+    """Remove a guest; its disks and snapshots only with delete_disks. What XAPI would refuse is refused before any of it."""
     changes = guest.changes(vm_view(guest.record, guest.world))
     if guest.power != "halted":
         if not guest.params["force"]:
             raise ValueError(f"{guest.title} is {guest.power}. Halt it first, or let force: true pull its plug before it is removed.")
-        changes.step(f"power off {guest.title}", lambda: void(guest.run("VM.hard_shutdown", guest.ref)))
-    snapshots = [item for item in guest.world.vms.values() if item["snapshot_of"] == guest.ref] if guest.params["delete_disks"] else []
-    vdis = own_vdis(guest, [guest.ref, *(item["ref"] for item in snapshots)]) if guest.params["delete_disks"] else []
-    for snapshot in snapshots:
-        if snapshot["power_state"] == "Suspended":  # its disks count as attached, and its memory goes with this
-            changes.step(f"drop the memory of snapshot {snapshot['name_label']} of {guest.title}",
-                         lambda ref=snapshot["ref"]: void(guest.run("VM.hard_shutdown", ref)))
-    # Disks first: should one fail, the rest can still be found by the guest's name.
-    for vdi in vdis:
-        name = guest.world.vdis[vdi]["name_label"]
-        changes.step(f"destroy disk {name} of {guest.title}", lambda ref=vdi: void(guest.run("VDI.destroy", ref)))
-    for snapshot in snapshots:
-        changes.step(f"remove snapshot {snapshot['name_label']} of {guest.title}",
-                     lambda ref=snapshot["ref"]: void(guest.call("VM.destroy", ref)))
+        refuse(guest.record, "hard_shutdown", guest.title)
+        changes.step(f"power off {guest.title}", lambda: void(guest.run("VM.hard_shutdown", guest.ref)),
+                     gone=f"the memory of {guest.title}" if guest.power == "suspended" else "", leaves=f"{guest.title}, powered off")
+    refuse(guest.record, "destroy", guest.title, now=guest.power == "halted")
+    if guest.params["delete_disks"]:
+        snapshots = [item for item in guest.world.vms.values() if item["snapshot_of"] == guest.ref]
+        plan_disks_away(guest, changes, snapshots, own_vdis(guest, [guest.ref, *(item["ref"] for item in snapshots)]))
     changes.delete(lambda: guest.call("VM.destroy", guest.ref))
     return changes
+
+
+def plan_disks_away(guest: Guest, changes: ChangeSet, snapshots: list[Record], vdis: list[str]) -> None:
+    """Destroy disks and snapshots of a guest."""
+    world = guest.world
+    for snapshot in snapshots:
+        title = f"snapshot {snapshot['name_label']} of {guest.title}"
+        refuse(snapshot, "destroy", title)
+        if snapshot["power_state"] == "Suspended":  # its disks count as attached, and its memory goes with this
+            refuse(snapshot, "hard_shutdown", title)
+            changes.step(f"drop the memory of {title}", lambda ref=snapshot["ref"]: void(guest.run("VM.hard_shutdown", ref)),
+                         gone=f"the memory of {title}")
+    attached = {vbd["VDI"] for vbd in world.vbds.values() if vbd["currently_attached"]}
+    reachable = {pbd["SR"] for pbd in world.pbds.values() if pbd["currently_attached"]}
+    # Disks first: should one fail, the rest can still be found by the guest's name.
+    for ref in vdis:
+        vdi = world.vdis[ref]
+        title = f"disk {vdi['name_label']} of {guest.title}"
+        refuse(vdi, "destroy", title, now=ref not in attached)
+        if vdi["SR"] not in reachable:
+            raise ValueError(f"{title} is on SR {world.name('SR', vdi['SR'])}, which no host has attached. Attach it first (module sr).")
+        changes.step(f"destroy {title}", lambda ref=ref: void(guest.run("VDI.destroy", ref)), gone=title)
+    for snapshot in snapshots:
+        title = f"snapshot {snapshot['name_label']} of {guest.title}"
+        changes.step(f"remove {title}", lambda ref=snapshot["ref"]: void(guest.call("VM.destroy", ref)), gone=title)
 
 
 def own_vdis(guest: Guest, vms: list[str]) -> list[str]:

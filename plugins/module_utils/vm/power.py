@@ -16,6 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, 
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import addresses
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse_blocked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import signs_of_life
 
@@ -103,7 +104,8 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
         return changes, guest
     check_blocked(guest, operations)
     for operation in operations:
-        changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]))
+        changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]),
+                     **_back(guest, operation))
     changes.after["state"] = "running" if entry["state"] == "restarted" else entry["state"]
     if entry["state"] == "restarted" and vm["power_state"] == "Running" and not dead:
         changes.before["restarted"], changes.after["restarted"] = False, True
@@ -127,12 +129,22 @@ def check_dead(guest: Guest) -> None:
 
 def check_blocked(guest: Guest, operations: Sequence[str]) -> None:
     """Raise what XAPI would raise, before the first of several operations, where an administrator blocked one."""
-    blocked = guest.record["blocked_operations"]
     for operation in operations:
-        for name in {"down": ("clean_shutdown",), "hard down": ("hard_shutdown",), "reboot": ("clean_reboot",),
-                     "hard reboot": ("hard_reboot",)}.get(operation, (operation.split()[0],)):
-            if name in blocked:
-                raise XapiError("OPERATION_BLOCKED", (guest.ref, blocked[name]))
+        refuse_blocked(guest.record, *{"down": ("clean_shutdown",), "hard down": ("hard_shutdown",), "reboot": ("clean_reboot",),
+                                       "hard reboot": ("hard_reboot",), "reset": ("power_state_reset",),
+                                       }.get(operation, (operation.split()[0],)))
+
+
+def _back(guest: Guest, operation: str) -> dict[str, Any]:
+    """How a first operation is taken back when the second one fails, or what it leaves and destroys."""
+    if operation == "unpause":
+        return {"undo": lambda: guest.run("VM.pause", guest.ref)}
+    if operation == "resume":
+        return {"undo": lambda: guest.run("VM.suspend", guest.ref)}
+    if operation == "reset":
+        return {"leaves": f"{guest.title}, which counts as shut down"}
+    memory = guest.record["power_state"] == "Suspended" and operation == "hard down"
+    return {"leaves": f"{guest.title}, shut down", "gone": f"the memory of {guest.title}"} if memory else {}
 
 
 def _call(guest: Guest, operation: str, host: Record | None, *, last: bool) -> Callable[[], None]:

@@ -85,7 +85,9 @@ class World:
     networks: Records = field(default_factory=dict)
     hosts: Records = field(default_factory=dict)
     guest_metrics: Records = field(default_factory=dict)
+    pbds: Records = field(default_factory=dict)
     pool: Record | None = None
+    room: Records | None = None  # hosts with their free memory, once somebody has asked for it
 
     def __post_init__(self) -> None:
         self._devices: dict[str, dict[str, list[Record]]] = {}
@@ -124,12 +126,13 @@ class Mentioned:
     vdis: set[str] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
     pool: bool = False
+    pbds: bool = False
 
 
 def read_world(
     session: Session, vms: Records, mentioned: Mentioned | None = None, *, whole: bool = False, running: bool = False
 ) -> World:
-    """Read what belongs to `vms` and what the options mention: at most eight calls.
+    """Read what belongs to `vms` and what the options mention: at most nine calls.
 
     `whole`: `vms` are most of the pool's, so read their classes whole. `running`: hosts that they run on, guest metrics.
     """
@@ -153,6 +156,8 @@ def read_world(
     if world.pool:
         srs.add(world.pool["default_SR"])
     world.srs = select(session, "SR", refs=srs, names=mentioned.srs)
+    if mentioned.pbds:
+        world.pbds = select(session, "PBD", SR=world.srs)
     networks = {vif["network"] for vif in world.vifs.values()}
     world.networks = select(session, "network", refs=networks, names=mentioned.networks)
     world.hosts = select(session, "host", refs=hosts, names=mentioned.hosts)

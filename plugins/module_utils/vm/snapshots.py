@@ -22,6 +22,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
 
 def snapshot_view(snapshot: Record, guest_name: str | None) -> dict[str, Any]:
@@ -90,8 +91,15 @@ def plan_taking(module: XapiModule, changes: ChangeSet, guest: Record) -> None:
         return {"uuid": snapshot["uuid"], "time": snapshot_view(snapshot, None)["time"]}
 
     view = {"name": params["name"], "vm": guest["name_label"], "description": guest["name_description"], "memory": params["memory"]}
-    changes.create(view, take, leaves=changes.title)
+    changes.create(view, take, undo=lambda: drop(module, changes.title, made["ref"]), leaves=changes.title)
     changes.set("description", params["description"], lambda value: module.xapi.call("VM.set_name_description", made["ref"], value))
+
+
+def drop(module: XapiModule, title: str, ref: str) -> None:
+    """Take back a snapshot that this run has taken."""
+    changes = ChangeSet(title)
+    plan_removal(module, changes, record(module.xapi, "VM", ref))
+    changes.apply()
 
 
 def excluded(module: XapiModule, guest: Record) -> list[str]:
@@ -108,12 +116,23 @@ def plan_removal(module: XapiModule, changes: ChangeSet, snapshot: Record) -> No
     world = World(vbds=select(module.xapi, "VBD", VM=[snapshot["ref"]]))
     disks = {vbd["VDI"] for vbd in world.vbds.values() if vbd["type"] == "Disk"} - {NULL}
     # A VDI that is no snapshot is a disk in use elsewhere: XAPI leaves those alone that it could not take one of.
-    mine = sorted(ref for ref, vdi in select(module.xapi, "VDI", refs=disks).items() if vdi["is_a_snapshot"])
+    mine = {ref: vdi for ref, vdi in select(module.xapi, "VDI", refs=disks).items() if vdi["is_a_snapshot"]}
+    refuse(snapshot, "destroy", changes.title)
     if snapshot["power_state"] == "Suspended":
         # Its disks count as attached, and its memory goes with this.
-        changes.step(f"drop the memory of {changes.title}", lambda: void(module.run("VM.hard_shutdown", snapshot["ref"])))
-    for vdi in mine:
-        changes.step(f"destroy a disk of {changes.title}", lambda ref=vdi: void(module.run("VDI.destroy", ref)))
+        refuse(snapshot, "hard_shutdown", changes.title)
+        changes.step(f"drop the memory of {changes.title}", lambda: void(module.run("VM.hard_shutdown", snapshot["ref"])),
+                     gone=f"the memory of {changes.title}")
+    reachable = {pbd["SR"] for pbd in select(module.xapi, "PBD", SR={vdi["SR"] for vdi in mine.values()}).values()
+                 if pbd["currently_attached"]}
+    for ref, vdi in sorted(mine.items()):
+        title = f"disk {vdi['name_label']} of {changes.title}"
+        if set(vdi["VBDs"]) - world.vbds.keys():
+            raise ValueError(f"{title} ({vdi['uuid']}) is attached to another VM, too. Detach it there first (module vdi).")
+        refuse(vdi, "destroy", title, now=snapshot["power_state"] != "Suspended")
+        if vdi["SR"] not in reachable:
+            raise ValueError(f"{title} is on an SR that no host has attached. Attach it first (module sr).")
+        changes.step(f"destroy {title}", lambda ref=ref: void(module.run("VDI.destroy", ref)), gone=title)
     changes.delete(lambda: module.xapi.call("VM.destroy", snapshot["ref"]))
 
 
@@ -123,8 +142,11 @@ def plan_revert(module: XapiModule, changes: ChangeSet, snapshot: Record, guest:
     changes.before["reverted"] = False
     if not guest:
         raise ValueError(f"The guest of {changes.title} is gone. Make a new one from it with module vm (snapshot: {snapshot['uuid']}).")
+    refuse(snapshot, "revert", changes.title)
+    refuse(guest, "reverting", f"guest {guest['name_label']}", now=False)
     start = module.params["start"]
-    changes.step(f"revert to {changes.title}", lambda: void(module.run("VM.revert", snapshot["ref"], last=not start)))
+    changes.step(f"revert to {changes.title}", lambda: void(module.run("VM.revert", snapshot["ref"], last=not start)),
+                 gone=f"what the disks of guest {guest['name_label']} had become", leaves=f"guest {guest['name_label']}, not started")
     if start:
         method = "VM.resume" if snapshot["power_state"] == "Suspended" else "VM.start"
         changes.step(f"start guest {guest['name_label']}", lambda: void(module.run(method, guest["ref"], False, False, last=True)))

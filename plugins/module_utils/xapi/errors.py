@@ -77,6 +77,10 @@ HINTS: dict[str, tuple[str, str]] = {
         "the guest has {0} virtual CPUs, the host only {1} physical ones",
         "Give the guest fewer virtual CPUs.",
     ),
+    "VCPU_MAX_NOT_CORES_PER_SOCKET_MULTIPLE": (
+        "the most virtual CPUs that the guest can have ({0}) are no multiple of its cores-per-socket ({1})",
+        "Change vcpus_max, or cores-per-socket in platform.",
+    ),
     "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN": (
         "the pool could then no longer restart all protected guests after a host failure",
         "Add memory, lower the number of host failures to tolerate, or protect fewer guests.",

@@ -338,3 +338,66 @@ def test_no_host(sim: Any, guests: Any, op: str) -> None:
     assert sim.call("VM.get_possible_hosts", vm) == []
     for host in hosts:
         sim.call("host.enable", host)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"platform": {"cores-per-socket": "2"}, "VCPUs_max": 5}, ["VCPU_MAX_NOT_CORES_PER_SOCKET_MULTIPLE", "5", "2"]),
+        ({"platform": {"cores-per-socket": "0"}}, ["VCPU_MAX_NOT_CORES_PER_SOCKET_MULTIPLE", "1", "0"]),
+        ({"platform": {"cores-per-socket": "two"}}, ["INVALID_VALUE", "platform:cores-per-socket", "two"]),
+        ({"platform": {"device-model": "qemu-upstream-uefi"}},
+         ["INVALID_VALUE", "platform:device-model", "BIOS boot is not supported with qemu-upstream-uefi"]),
+        ({"platform": {"device-model": "qemu-trad"}, "HVM_boot_params": {"firmware": "uefi"}},
+         ["INVALID_VALUE", "platform:device-model", "UEFI boot is not supported with qemu-trad"]),
+    ],
+)  # fmt: skip
+def test_a_platform_that_cannot_start(sim: Any, guests: Any, fields: dict[str, Any], error: list[str]) -> None:
+    vm = guests.new(**fields)
+    assert sim.error("VM.start", sim.session, vm, False, False) == error
+    assert sim.call("VM.get_power_state", vm) == "Halted"
+
+
+def test_whole_sockets_start(sim: Any, guests: Any) -> None:
+    sim.call("VM.start", guests.new(platform={"cores-per-socket": "2"}, VCPUs_max=4), False, False)
+    pv = guests.new(platform={"cores-per-socket": "2"}, VCPUs_max=3, HVM_boot_policy="", PV_bootloader="pygrub")
+    sim.call("VM.start", pv, False, False)
+
+
+def test_memory_that_no_host_has(sim: Any, guests: Any) -> None:
+    size = 1 << 44
+    vm = guests.new(memory_static_max=size, memory_dynamic_max=size, memory_dynamic_min=size)
+    assert sim.error("VM.start", sim.session, vm, False, False)[0] == "HOST_NOT_ENOUGH_FREE_MEMORY"
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "args", "state"),
+    [
+        ("start", "VM.start", (False, False), "Halted"),
+        ("destroy", "VM.destroy", (), "Halted"),
+        ("changing_memory_limits", "VM.set_memory", (2 << 30,), "Halted"),
+        ("changing_VCPUs", "VM.set_VCPUs_max", (2,), "Halted"),
+        ("clone", "VM.clone", ("x",), "Halted"),
+        ("copy", "VM.copy", ("x", NULL), "Halted"),
+        ("snapshot", "VM.snapshot", ("x", []), "Halted"),
+        ("clean_shutdown", "VM.clean_shutdown", (), "Running"),
+        ("hard_shutdown", "VM.hard_shutdown", (), "Running"),
+        ("clean_reboot", "VM.clean_reboot", (), "Running"),
+        ("hard_reboot", "VM.hard_reboot", (), "Running"),
+        ("suspend", "VM.suspend", (), "Running"),
+        ("pause", "VM.pause", (), "Running"),
+        ("changing_dynamic_range", "VM.set_memory_dynamic_range", (1 << 29, 1 << 30), "Running"),
+        ("changing_VCPUs_live", "VM.set_VCPUs_number_live", (1,), "Running"),
+    ],
+)
+def test_what_is_blocked_is_refused(
+    sim: Any, guests: Any, operation: str, method: str, args: tuple[Any, ...], state: str
+) -> None:
+    vm = guests.new(tools=True)
+    if state == "Running":
+        sim.call("VM.start", vm, False, False)
+        sim.pool.clock.advance(5)
+    sim.call("VM.add_to_blocked_operations", vm, operation, "ask Ann")
+    assert operation not in sim.call("VM.get_allowed_operations", vm)
+    assert sim.error(method, sim.session, vm, *args) == ["OPERATION_BLOCKED", vm, "ask Ann"]
+    assert sim.call("VM.get_power_state", vm) == state

@@ -95,12 +95,31 @@ def _with_device_model(vm: Row) -> dict[str, str]:
     return platform
 
 
+def assert_platform(vm: Row) -> None:
+    """What only the host that starts a VM looks at (vm_platform.ml)."""
+    uefi, model = vm.HVM_boot_params.get("firmware") == "uefi", vm.platform.get("device-model")
+    if model == "qemu-trad" and uefi:
+        raise XapiError("INVALID_VALUE", "platform:device-model", "UEFI boot is not supported with qemu-trad")
+    if model == "qemu-upstream-uefi" and not uefi:
+        raise XapiError("INVALID_VALUE", "platform:device-model", "BIOS boot is not supported with qemu-upstream-uefi")
+    text = vm.platform.get("cores-per-socket")
+    if text is None or vm.domain_type == "pv":
+        return
+    try:
+        cores = int(text)
+    except ValueError:
+        raise XapiError("INVALID_VALUE", "platform:cores-per-socket", text) from None
+    if cores < 1 or vm.VCPUs_max % cores:
+        raise XapiError("VCPU_MAX_NOT_CORES_PER_SOCKET_MULTIPLE", vm.VCPUs_max, text)
+
+
 def boot(ctx: Context, vm: Row, host: Row, *, paused: bool, force: bool) -> None:
     """What the host does: build the domain with its devices. Nothing is left of it when that fails."""
     ctx.forward(host)
     if vm.ha_restart_priority == "restart":
         vm.ha_always_run = True
     vm.platform = _with_device_model(vm)
+    assert_platform(vm)
     if not force and is_true(vm.platform, "nested-virt"):
         assert_pinned(limits_of(vm), "nested virt")
     vm_agent.drop_guest_metrics(ctx.db, vm)

@@ -124,10 +124,14 @@ def test_a_dead_host_keeps_an_sr_from_being_forgotten():
 
 
 def test_running_guests_are_named():
-    used = {"VBD": {"b1": {"VM": "vm1", "VDI": "v1"}}, "VM": {"vm1": {"name_label": "web"}}}
+    pool = {"ha_enabled": False, "ha_statefiles": ["v2"]}
+    used = {"VBD": {"b1": {"VM": "vm1", "VDI": "v1"}}, "VM": {"vm1": {"name_label": "web"}}, "pool": {"pool": pool}}
     with pytest.raises(ValueError, match="in use by web"):
         places(Module(used), pbd("h1"), vdis=["v1"]).detach(changes(), completely=False)
     places(Module(used), pbd("h1"), vdis=["v2"]).detach(changes(), completely=False)
+    pool["ha_enabled"] = True
+    with pytest.raises(ValueError, match="state file of high availability"):
+        places(Module(used), pbd("h1"), vdis=["v2"]).detach(changes(), completely=False)
 
 
 def test_a_local_sr_stays_on_its_host():

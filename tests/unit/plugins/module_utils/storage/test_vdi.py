@@ -6,7 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.storage import vdi_plan
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi import Disk, vdi_view
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_attach import plan_attach, plan_detach
@@ -30,7 +30,8 @@ def vm(ref, power_state="Halted", **fields):
 
 def vbd(guest, device, disk="vdi", **fields):
     return {"ref": f"{guest}-{device}", "uuid": f"{guest}-{device}", "VM": guest, "VDI": disk, "userdevice": str(device), "mode": "RW",
-            "bootable": False, "currently_attached": False, "unpluggable": True, **fields}
+            "bootable": False, "currently_attached": False, "unpluggable": True, "type": "Disk", "empty": False, "other_config": {},
+            "qos_algorithm_type": "", "qos_algorithm_params": {}, "allowed_operations": ["unplug"], "current_operations": {}, **fields}
 
 
 def disk(*vbds, guest=None, vms=(), **fields):
@@ -41,6 +42,8 @@ def disk(*vbds, guest=None, vms=(), **fields):
 class Module:
     """Stands for XapiModule: notes calls."""
 
+    fail = ""
+
     def __init__(self, **params):
         self.params = {**dict.fromkeys(SPEC), "purge": False, **params}
         self.calls = []
@@ -48,6 +51,8 @@ class Module:
 
     def run(self, method, *args, last=False):
         self.calls.append((method, *args))
+        if method == self.fail:
+            raise ValueError(f"{method} fails")
         return "1073741824" if method == "VDI.get_virtual_size" else "made"
 
     def methods(self):
@@ -140,6 +145,42 @@ def test_detaching_from_one_guest_leaves_the_other():
     module, planned = detach(of)
     assert module.calls == [("VBD.destroy", "one-1")]
     assert [each["vm"] for each in planned.after["attached"]] == ["two"]
+
+
+def test_a_failed_detaching_attaches_again():
+    of = disk(vbd("one", 1, currently_attached=True), vbd("two", 1, "vdi"), vms=[vm("one", "Running"), vm("two")])
+    module, planned = Module(), change(of)
+    plan_detach(module, planned, of)
+    planned.step("fail", lambda: module.run("fail"))
+    module.fail = "fail"
+    with pytest.raises(ApplyError) as error:
+        planned.apply()
+    assert module.methods() == ["VBD.unplug", "VBD.destroy", "VBD.destroy", "fail", "VBD.create", "VBD.create", "VBD.plug"]
+    assert module.calls[4][1] | {"VM": "two", "VDI": "vdi", "userdevice": "1", "mode": "RW"} == module.calls[4][1]
+    assert module.calls[6] == ("VBD.plug", "made")
+    assert error.value.remains == {}
+
+
+def test_what_xapi_does_not_allow_is_refused_first():
+    for fields, match in (({"allowed_operations": []}, "does not allow unplug"), ({"current_operations": {"task": "plug"}}, "busy")):
+        with pytest.raises(ValueError, match=match):
+            detach(disk(vbd("one", 1, currently_attached=True, **fields), vms=[vm("one", "Running")]))
+
+
+@pytest.mark.parametrize(("state", "operation"), [("absent", "destroy"), ("forgotten", "forget")])
+def test_a_vdi_that_xapi_would_keep(state, operation):
+    def remove(**fields):
+        of = disk(current_operations=fields.pop("current", {}), **fields)
+        module, planned = Module(state=state), change(of)
+        vdi_plan._remove(module, planned, of)
+        planned.apply()
+        return module.calls
+
+    assert remove(allowed_operations=[operation]) == [(f"VDI.{operation}", "vdi")]
+    with pytest.raises(ValueError, match=f"does not allow {operation}"):
+        remove(allowed_operations=["resize"])
+    with pytest.raises(ValueError, match=r"busy .copy"):
+        remove(allowed_operations=[operation], current={"task": "copy"})
 
 
 def test_what_cannot_be_unplugged():

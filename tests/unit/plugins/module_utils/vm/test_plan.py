@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import Ambiguous, NotFound
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import Ambiguous, NotFound, XapiError
 from vm_fakes import GIB, Recorder, disk, drive, nic, options, template, vdi, vm, world
 
 METRICS = {"ref": "metrics", "PV_drivers_detected": True, "networks": {}}
@@ -307,6 +307,79 @@ class TestNics:
         refused(world(vm(), vifs=[nic("vm1", 0)]), match, nics=nics)
 
 
+class TestRestart:
+    """A restart is planned only where the guest would start again; one that fails all the same gives back what was there."""
+
+    def running(self, **fields):
+        return vm(power_state="Running", resident_on="host0", **fields)
+
+    def test_every_setting_is_taken_back_newest_first_and_the_guest_started(self):
+        recorder = Recorder(fail="VM.start")
+        guest = self.running(VCPUs_max=2)
+        pool = world(guest, vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0")], vifs=[nic("vm1", 0)])
+        changes, _guest = plan_vm(options(
+            memory="2GiB", vcpus=4, firmware="uefi", affinity="host1", tags=["a"], allow_restart=True,
+            disks=[{"device": 0, "mode": "ro", "name": "new", "bootable": True}], nics=[{"rate": 5, "mac": "02:00:00:00:00:99"}]),
+            recorder, pool)
+        with pytest.raises(ApplyError, match=r"VM.start fails") as caught:
+            changes.apply()
+        failed = recorder.methods().index("VM.start")
+        back = recorder.calls[failed + 1:]
+        assert [call[0] for call in back] == [
+            "VIF.destroy", "VIF.create", "VBD.set_bootable", "VBD.set_mode", "VDI.set_name_label", "VM.set_affinity", "VM.set_platform",
+            "VM.set_HVM_boot_params", "VM.set_VCPUs_at_startup", "VM.set_VCPUs_max", "VM.set_memory_limits", "VM.set_tags", "VM.start"]
+        assert back[2:] == [
+            ("VBD.set_bootable", "vbd-vm1-0", False), ("VBD.set_mode", "vbd-vm1-0", "RW"), ("VDI.set_name_label", "d0", "d0"),
+            ("VM.set_affinity", "vm1", "OpaqueRef:NULL"), ("VM.set_platform", "vm1", {"acpi": "1"}),
+            ("VM.set_HVM_boot_params", "vm1", {"order": "cd"}), ("VM.set_VCPUs_at_startup", "vm1", 1), ("VM.set_VCPUs_max", "vm1", 2),
+            ("VM.set_memory_limits", "vm1", GIB // 2, GIB, GIB, GIB), ("VM.set_tags", "vm1", []), ("VM.start", "vm1", False, False)]
+        # The recorder fails each start; what cannot be taken back is named.
+        assert caught.value.leftovers == ["guest vm1 is halted (VM.start fails)"]
+
+    def test_memory_has_to_fit_somewhere(self):
+        pool = world(self.running())
+        refused(pool, "would not start again.*host0 has 17.0 GiB.*host1 has 16.0 GiB", memory="40GiB", allow_restart=True)
+        # Its own host has what it gives back.
+        assert run(pool, memory="16GiB", allow_restart=True)[1][0][0] == "VM.clean_shutdown"
+        pool.room = {}
+        refused(pool, "no host is alive and enabled", memory="2GiB", allow_restart=True)
+
+    def test_xens_own_part_counts(self):
+        pool = world(self.running())
+        pool.room = {"host0": {**pool.room["host0"], "free": GIB}}
+        # 2 GiB need (256 + 2 * 2048) pages of shadow memory, 38 more for the VCPU, and 2 MiB.
+        refused(pool, "has 2.0 GiB of memory for it, and it needs 2.0 GiB", memory="2GiB", allow_restart=True)
+        assert run(pool, memory="2036MiB", allow_restart=True)[1]
+
+    def test_other_hosts_are_asked_for_what_else_they_lack(self):
+        recorder = Recorder()
+        recorder.answers["VM.assert_can_boot_here", "vm1", "host1"] = XapiError("VM_REQUIRES_SR", ("vm1", "sr1"))
+        pool = world(self.running())
+        pool.room["host0"]["free"] = 0
+        with pytest.raises(ValueError, match=r"host0 has 1.0 GiB.*host1 cannot run it"):
+            plan_vm(options(memory="4GiB", allow_restart=True), recorder, pool)
+        recorder.answers.clear()
+        assert plan_vm(options(memory="4GiB", allow_restart=True), recorder, pool)[0].changed
+        refused(pool, "host1 has 16 CPUs, and vcpus_max is 20", memory="4GiB", vcpus=20, allow_restart=True)
+
+    @pytest.mark.parametrize("operation", ["start", "clean_shutdown", "changing_memory_limits"])
+    def test_what_is_blocked_is_refused_first(self, operation):
+        refused(world(self.running(blocked_operations={operation: "ask Ann"})), "blocked.*ask Ann", XapiError,
+                memory="2GiB", allow_restart=True)
+
+    def test_a_guest_that_cannot_be_asked_is_left_alone(self):
+        refused(world(self.running(allowed_operations=["hard_shutdown"])), "guest tools", memory="2GiB", allow_restart=True)
+
+    @pytest.mark.parametrize("power_state", ["Running", "Halted"])
+    def test_sockets_have_to_be_whole(self, power_state):
+        pool = world(vm(power_state=power_state, resident_on="host0", VCPUs_max=4, platform={"cores-per-socket": "2"}))
+        refused(pool, "cores-per-socket 2.*vcpus_max, 5", vcpus=5, allow_restart=True)
+        refused(pool, "cores-per-socket 3.*vcpus_max, 4", platform={"cores-per-socket": 3})
+        assert run(pool, vcpus=6, platform={"cores-per-socket": 3}, allow_restart=True)[1]
+        odd = world(vm(VCPUs_max=3, platform={"cores-per-socket": "2"}))
+        assert run(odd, memory="2GiB")[1]  # not our doing
+
+
 class TestAbsent:
     POOL = {"vbds": [disk("vm1", 0, "own"), disk("vm1", 1, "shared"), drive("vm1", 3, "iso")],
             "vdis": [vdi("own", VBDs=["vbd-vm1-0"]), vdi("shared", VBDs=["vbd-vm1-1", "elsewhere"]), vdi("iso", sr="isos")]}
@@ -329,6 +402,41 @@ class TestAbsent:
         pool = world(vm(power_state="Running"))
         refused(pool, "is running.*force", state="absent")
         assert [call[0] for call in run(pool, state="absent", force=True)[1]] == ["VM.hard_shutdown", "VM.destroy"]
+
+    @pytest.mark.parametrize("fields", [
+        {"blocked_operations": {"destroy": "ask Ann"}},
+        {"blocked_operations": {"destroy": "ask Ann"}, "power_state": "Running"},
+        {"blocked_operations": {"hard_shutdown": "ask Ann"}, "power_state": "Running"},
+    ])
+    def test_a_blocked_guest_loses_nothing(self, fields):
+        refused(world(vm(**fields), **self.POOL), "blocked.*ask Ann", XapiError, state="absent", delete_disks=True, force=True)
+
+    @pytest.mark.parametrize(("fields", "error", "match"), [
+        ({"blocked_operations": {"destroy": "ask Ann"}}, XapiError, "blocked.*ask Ann"),
+        ({"blocked_operations": {"hard_shutdown": "ask Ann"}, "power_state": "Suspended"}, XapiError, "blocked.*ask Ann"),
+        ({"current_operations": {"task": "export"}}, ValueError, "snapshot snap of guest vm1 is busy .export"),
+    ])
+    def test_nor_does_one_whose_snapshot_is_protected(self, fields, error, match):
+        snapshot = vm("snap", is_a_snapshot=True, is_a_template=True, snapshot_of="vm1", **fields)
+        refused(world(vm(snapshots=["snap"]), snapshot, **self.POOL), match, error, state="absent", delete_disks=True)
+
+    def test_nor_one_whose_disks_cannot_all_go(self):
+        vbds = [disk("vm1", 0, "a"), disk("vm1", 1, "b")]
+
+        def pool(**fields):
+            return world(vm(), vbds=vbds, vdis=[vdi("a", VBDs=["vbd-vm1-0"]), vdi("b", VBDs=["vbd-vm1-1"], **fields)])
+
+        refused(pool(allowed_operations=[]), "disk b of guest vm1: XAPI does not allow destroy", state="absent", delete_disks=True)
+        refused(pool(current_operations={"task": "copy"}), "disk b of guest vm1 is busy", state="absent", delete_disks=True)
+        refused(pool(SR="sr2"), "disk b of guest vm1 is on SR sr2, which no host has attached", state="absent", delete_disks=True)
+        refused(world(vm(current_operations={"task": "clone"})), "guest vm1 is busy .clone", state="absent")
+
+    def test_a_failure_tells_what_is_gone(self):
+        recorder = Recorder(fail="VM.destroy")
+        changes, _guest = plan_vm(options(state="absent", delete_disks=True), recorder, world(vm(), **self.POOL))
+        with pytest.raises(ApplyError, match=r"VM.destroy fails. Already gone: disk own of guest vm1\.") as caught:
+            changes.apply()
+        assert caught.value.gone == ["disk own of guest vm1"]
 
     def test_what_is_not_there_is_absent(self):
         assert not run(world(), state="absent")[0].changed

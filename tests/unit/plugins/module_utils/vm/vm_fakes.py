@@ -21,7 +21,9 @@ def vm(ref: str = "vm1", **fields: Any) -> dict[str, Any]:
         "power_state": "Halted", "is_a_template": False, "is_a_snapshot": False, "is_control_domain": False, "domain_type": "hvm",
         "memory_static_min": GIB // 2, "memory_dynamic_min": GIB, "memory_dynamic_max": GIB, "memory_static_max": GIB,
         "VCPUs_at_startup": 1, "VCPUs_max": 1, "HVM_boot_params": {"order": "cd"}, "platform": {"acpi": "1"}, "affinity": NULL,
-        "resident_on": NULL, "guest_metrics": NULL, "blocked_operations": {}, "snapshots": [], "snapshot_of": NULL, "suspend_VDI": NULL,
+        "resident_on": NULL, "guest_metrics": NULL, "blocked_operations": {}, "current_operations": {},
+        "allowed_operations": ["destroy", "hard_shutdown", "clean_shutdown", "revert"], "memory_overhead": 12 << 20,
+        "HVM_shadow_multiplier": 1.0, "snapshots": [], "snapshot_of": NULL, "suspend_VDI": NULL,
         **fields,
     }
 
@@ -33,7 +35,8 @@ def template(ref: str = "template", disks: str = "", **fields: Any) -> dict[str,
 
 def disk(vm_ref: str, device: int, vdi: str, **fields: Any) -> dict[str, Any]:
     return {"ref": f"vbd-{vm_ref}-{device}", "VM": vm_ref, "userdevice": str(device), "VDI": vdi, "type": "Disk", "mode": "RW",
-            "bootable": False, "empty": False, "currently_attached": False, "unpluggable": True, **fields}
+            "bootable": False, "empty": False, "currently_attached": False, "unpluggable": True, "other_config": {"owner": ""},
+            "qos_algorithm_type": "", "qos_algorithm_params": {}, **fields}
 
 
 def drive(vm_ref: str, device: int = 3, vdi: str = NULL) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def drive(vm_ref: str, device: int = 3, vdi: str = NULL) -> dict[str, Any]:
 
 def vdi(ref: str, size: int = GIB, sr: str = "sr1", **fields: Any) -> dict[str, Any]:
     return {"ref": ref, "uuid": f"uuid-{ref}", "name_label": ref, "SR": sr, "virtual_size": size, "is_a_snapshot": False,
-            "allowed_operations": [], "VBDs": [], **fields}
+            "allowed_operations": ["destroy"], "current_operations": {}, "VBDs": [], **fields}
 
 
 def nic(vm_ref: str, device: int, network: str = "net1", **fields: Any) -> dict[str, Any]:
@@ -55,6 +58,10 @@ def named(ref: str, **fields: Any) -> dict[str, Any]:
     return {"ref": ref, "uuid": f"uuid-{ref}", "name_label": ref, "MTU": 1500, "content_type": "user", **fields}
 
 
+def host(ref: str, free: int = 16 * GIB, cpus: int = 16) -> dict[str, Any]:
+    return named(ref, free=free, cpu_info={"cpu_count": str(cpus)})
+
+
 def world(*vms: dict[str, Any], vbds: Any = (), vifs: Any = (), vdis: Any = (), metrics: Any = (), default_sr: str = "sr1") -> World:
     def table(*items: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {item["ref"]: item for item in items}
@@ -64,7 +71,8 @@ def world(*vms: dict[str, Any], vbds: Any = (), vifs: Any = (), vdis: Any = (), 
         srs=table(named("sr1"), named("sr2"), named("isos", content_type="iso")),
         networks=table(named("net1"), named("net2", MTU=9000)),
         hosts=table(named("host0", address="10.0.0.1"), named("host1", address="10.0.0.2")),
-        pool={"ref": "pool", "default_SR": default_sr, "other_config": {}},
+        pbds=table({"ref": "pbd1", "SR": "sr1", "currently_attached": True}),
+        pool={"ref": "pool", "default_SR": default_sr, "other_config": {}}, room=table(host("host0"), host("host1")),
     )
 
 
@@ -86,6 +94,7 @@ class Recorder:
         self.numbers = count(1)
         self.module = SimpleNamespace(params={"wait_timeout": 900}, progress=lambda text: None)
         self.made: dict[str, dict[str, Any]] = {}
+        self.answers: dict[tuple[Any, ...], Any] = {}
 
     def call(self, method: str, *args: Any) -> Any:
         self.calls.append((method, *args))
@@ -97,7 +106,15 @@ class Recorder:
         return self.call(method, *args)
 
     def session(self) -> Any:
-        return SimpleNamespace(url="https://10.0.0.9", bulk=lambda method, *args: {ref: dict(item) for ref, item in self.made.items()})
+        return SimpleNamespace(
+            url="https://10.0.0.9", call=self.ask, bulk=lambda *_args: {ref: dict(item) for ref, item in self.made.items()})
+
+    def ask(self, method: str, *args: Any) -> Any:
+        """A call that only looks: answered from `answers`, errors raised."""
+        answer = self.answers.get((method, *args))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def methods(self) -> list[str]:
         return [call[0] for call in self.calls]
