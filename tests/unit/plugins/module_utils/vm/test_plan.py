@@ -326,13 +326,14 @@ class TestRestart:
         failed = recorder.methods().index("VM.start")
         back = recorder.calls[failed + 1:]
         assert [call[0] for call in back] == [
-            "VIF.destroy", "VIF.create", "VBD.set_bootable", "VBD.set_mode", "VDI.set_name_label", "VM.set_affinity", "VM.set_platform",
-            "VM.set_HVM_boot_params", "VM.set_VCPUs_at_startup", "VM.set_VCPUs_max", "VM.set_memory_limits", "VM.set_tags", "VM.start"]
+            "VIF.destroy", "VIF.create", "VBD.set_bootable", "VBD.set_mode", "VDI.set_name_label", "VM.set_affinity",
+            "VM.remove_from_platform", "VM.remove_from_HVM_boot_params", "VM.set_VCPUs_at_startup", "VM.set_VCPUs_max",
+            "VM.set_memory_limits", "VM.remove_tags", "VM.start"]
         assert back[2:] == [
             ("VBD.set_bootable", "vbd-vm1-0", False), ("VBD.set_mode", "vbd-vm1-0", "RW"), ("VDI.set_name_label", "d0", "d0"),
-            ("VM.set_affinity", "vm1", "OpaqueRef:NULL"), ("VM.set_platform", "vm1", {"acpi": "1"}),
-            ("VM.set_HVM_boot_params", "vm1", {"order": "cd"}), ("VM.set_VCPUs_at_startup", "vm1", 1), ("VM.set_VCPUs_max", "vm1", 2),
-            ("VM.set_memory_limits", "vm1", GIB // 2, GIB, GIB, GIB), ("VM.set_tags", "vm1", []), ("VM.start", "vm1", False, False)]
+            ("VM.set_affinity", "vm1", "OpaqueRef:NULL"), ("VM.remove_from_platform", "vm1", "device-model"),
+            ("VM.remove_from_HVM_boot_params", "vm1", "firmware"), ("VM.set_VCPUs_at_startup", "vm1", 1), ("VM.set_VCPUs_max", "vm1", 2),
+            ("VM.set_memory_limits", "vm1", GIB // 2, GIB, GIB, GIB), ("VM.remove_tags", "vm1", "a"), ("VM.start", "vm1", False, False)]
         # The recorder fails each start; what cannot be taken back is named.
         assert caught.value.leftovers == ["guest vm1 is halted (VM.start fails)"]
 
