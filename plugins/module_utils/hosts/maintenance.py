@@ -113,6 +113,11 @@ class Maintenance:
             "reason": "no other enabled host has room for its memory and its disks",
             "cure": "Make room on another host, enable one, or remove the guest.",
         } for vm in homeless if vm["uuid"] not in {item["uuid"] for item in found}]
+        found += [{
+            "guest": vm["name_label"], "uuid": vm["uuid"], "code": "OPERATION_BLOCKED",
+            "reason": f"its move is blocked: {vm['blocked_operations']['migrate_send']}",
+            "cure": "Remove migrate_send from its blocked_operations.",
+        } for vm in self.bound.vms.values() if "migrate_send" in vm["blocked_operations"]]
         if found:
             raise Refused(
                 f"Host {self.host['name_label']} cannot be emptied, {len(found)} of its "

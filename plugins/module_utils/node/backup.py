@@ -144,7 +144,8 @@ class Backup:
         gone = self.store.excess(self.params["keep"], coming)
         plan.after["generations"] = [each for each in plan.after["generations"] if each not in gone]
         if gone:
-            plan.step(f"remove {', '.join(gone)}", partial(self.store.prune, self.params["keep"]))
+            names = ", ".join(gone)
+            plan.step(f"remove {names}", partial(self.store.prune, self.params["keep"]), gone=f"the generations {names}")
 
     def _plan_backup(self, plan: Plan, leg: Dict[str, Any], known: List[str]) -> None:
         params = self.params

@@ -262,7 +262,9 @@ class Exports:
         for step in self.lio.removal(live):
             plan.step(*step)
         if known:
-            plan.step(f"forget export {name}", partial(os.unlink, self._saved_path(name)))
+            text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+            plan.step(f"forget export {name}", partial(os.unlink, self._saved_path(name)),
+                      partial(write_file, self._saved_path(name), text, 0o600))
         return plan
 
     def _plan_growth(self, plan: Plan, live: Dict[str, Any]) -> None:
@@ -280,7 +282,8 @@ class Exports:
         if known != want or os.stat(path).st_mode & 0o777 != mode:
             text = json.dumps(want, indent=1, sort_keys=True) + "\n"
             plan.step(f"save export {want['name']}", partial(write_file, path, text, mode),
-                      None if known else partial(os.unlink, path))
+                      partial(write_file, path, json.dumps(known, indent=1, sort_keys=True) + "\n", mode) if known
+                      else partial(os.unlink, path))
         unit = UNIT_TEXT.format(python=sys.executable)
         for file, text in ((SCRIPT, inspect.getsource(lio_source)), (UNIT, unit)):
             path = os.path.join(self.root, file)

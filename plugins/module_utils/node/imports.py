@@ -30,6 +30,9 @@ FIXED = {
 SECRETS = {"username": "node.session.auth.username", "password": "node.session.auth.password",
            "mutual_username": "node.session.auth.username_in", "mutual_password": "node.session.auth.password_in"}
 # What logs in at boot: its name depends on the distribution.
+# All that this module sets in a record.
+SET_HERE = (*FIXED, *(key for key, _default in TIMEOUTS.values()), "node.startup", "node.conn[0].startup",
+            "node.session.auth.authmethod", *SECRETS.values())
 BOOT_UNITS = ("iscsi.service", "open-iscsi.service")
 CONNECT_TIMEOUT = 5
 
@@ -112,7 +115,9 @@ class Imports:
                 plan.warnings.append(f"The portal {text} cannot be reached: {trouble}.")
         if missing and not self.initiator.ready():
             plan.step("start iscsid", self.initiator.start)
-        self._plan_records(plan, target, portals, initiator, settings, state, params["purge"])
+        # Before their records change: to take that back means to log in by the old ones.
+        anew = self._plan_anew(plan, target, portals, settings, state)
+        self._plan_records(plan, target, portals, initiator, settings, state)
         for text in missing:
             plan.step(f"log in to {target} at {text}", partial(self.initiator.login, target, text, iface, initiator),
                       partial(self.initiator.logout_from, target, text, initiator))
@@ -120,7 +125,10 @@ class Imports:
             plan.step("wait for the disk", partial(self.initiator.wait_for_disks, target, len(portals), params["wait_timeout"]))
         if broken:  # the daemon logs in again by itself
             plan.step("wait until the disk is back", partial(self.initiator.wait_for_disks, target, 1, params["wait_timeout"]))
-        self._plan_live(plan, target, portals, initiator, settings, state)
+        self._plan_live(plan, target, portals, initiator, settings, state, anew)
+        for (text, other), record in state["records"].items():
+            if other != self.initiator.iface(initiator) or (params["purge"] and text not in portals):
+                self._plan_forget(plan, target, text, other, record)
         if params["multipath"]:
             self._plan_multipath(plan, target, len(portals), state, int(settings[TIMEOUTS["replacement_timeout"][0]]))
         if settings["node.startup"] == "automatic":
@@ -173,7 +181,7 @@ class Imports:
         return [] if working else [session["portal"] for session in state["sessions"]]
 
     def _plan_records(self, plan: Plan, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
-                      state: Dict[str, Any], purge: bool) -> None:
+                      state: Dict[str, Any]) -> None:
         iface = self.initiator.iface(initiator)
         if iface != "default" and not any(key[1] == iface for key in state["records"]):
             plan.step(f"be {initiator}", partial(self.initiator.make_iface, iface, initiator),
@@ -190,30 +198,49 @@ class Imports:
                 plan.step(f"change the record of {target} at {text}",
                           partial(self.initiator.write_record, target, text, iface, changes),
                           partial(self.initiator.write_record, target, text, iface, before))
-        for text, other in state["records"]:
-            if other != iface or (purge and text not in portals):
-                plan.step(f"forget {target} at {text}", partial(self.initiator.remove_record, target, text, other))
+
+    def _plan_forget(self, plan: Plan, target: str, text: str, iface: str, record: Dict[str, str]) -> None:
+        """Once nobody is logged in by it any more."""
+        kept = {key: record[key] for key in SET_HERE if record.get(key)}
+        plan.step(f"forget {target} at {text}", partial(self.initiator.remove_record, target, text, iface),
+                  partial(self.initiator.make_record, target, text, iface, kept))
+
+    def _plan_logout(self, plan: Plan, target: str, session: Dict[str, Any]) -> None:
+        initiator = session["initiator"]
+        plan.step(f"log out of {target} at {session['portal']}", partial(self.initiator.logout, session["sid"]),
+                  partial(self.initiator.login, target, session["portal"], self.initiator.iface(initiator), initiator))
+
+    def _plan_anew(self, plan: Plan, target: str, portals: List[str], settings: Dict[str, str], state: Dict[str, Any]) -> List[int]:
+        """Log out of sessions whose settings only a login gives them, if nobody uses them. Returns their sids."""
+        anew = []
+        for session in state["sessions"]:
+            if session["portal"] in portals and any(
+                    session[name] != int(settings[TIMEOUTS[name][0]]) for name in ("noop_interval", "noop_timeout")):
+                if self._users(session):
+                    plan.warnings.append(f"The disk of {target} is in use: noop_interval and noop_timeout count from the next login.")
+                else:
+                    self._plan_logout(plan, target, session)
+                    anew.append(session["sid"])
+        return anew
 
     def _plan_live(self, plan: Plan, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
-                   state: Dict[str, Any]) -> None:
+                   state: Dict[str, Any], anew: List[int]) -> None:
         """Sessions that are there: time-outs, growth, portals that are not wanted any more."""
         iface = self.initiator.iface(initiator)
         for session in state["sessions"]:
             if session["portal"] not in portals:
-                plan.step(f"log out of {target} at {session['portal']}", partial(self.initiator.logout, session["sid"]))
+                self._plan_logout(plan, target, session)
                 continue
             replacement = int(settings[TIMEOUTS["replacement_timeout"][0]])
-            if session["replacement_timeout"] != replacement:
+            if session["sid"] in anew:
+                plan.step(f"log in to {target} at {session['portal']}",
+                          partial(self.initiator.login, target, session["portal"], iface, initiator),
+                          partial(self.initiator.logout_from, target, session["portal"], initiator))
+                plan.step("wait for the disk", partial(self.initiator.wait_for_disks, target, 1, 30))
+            elif session["replacement_timeout"] != replacement:
                 plan.step(f"set replacement_timeout of {target}",
-                          partial(self.initiator.set_replacement_timeout, session["sid"], replacement))
-            if any(session[name] != int(settings[TIMEOUTS[name][0]]) for name in ("noop_interval", "noop_timeout")):
-                if self._users(session):
-                    plan.warnings.append(f"The disk of {target} is in use: noop_interval and noop_timeout count from the next login.")
-                else:
-                    plan.step(f"log out of {target} at {session['portal']}", partial(self.initiator.logout, session["sid"]))
-                    plan.step(f"log in to {target} at {session['portal']}",
-                              partial(self.initiator.login, target, session["portal"], iface, initiator))
-                    plan.step("wait for the disk", partial(self.initiator.wait_for_disks, target, 1, 30))
+                          partial(self.initiator.set_replacement_timeout, session["sid"], replacement),
+                          partial(self.initiator.set_replacement_timeout, session["sid"], session["replacement_timeout"]))
             for disk in session["disks"]:
                 size = self.real_size(f"/dev/{disk['name']}") if disk["state"] == "running" else 0
                 if size and size != disk["size"]:
@@ -274,7 +301,7 @@ class Imports:
         if found:
             plan.step(f"remove the multipath device {found}", partial(self.multipath.remove, found))
         for session in state["sessions"]:
-            plan.step(f"log out of {target} at {session['portal']}", partial(self.initiator.logout, session["sid"]))
-        for text, iface in state["records"]:
-            plan.step(f"forget {target} at {text}", partial(self.initiator.remove_record, target, text, iface))
+            self._plan_logout(plan, target, session)
+        for (text, iface), record in state["records"].items():
+            self._plan_forget(plan, target, text, iface, record)
         return plan

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 SAVED = "/etc/nobloat/exports.d"
 MODULES = ("configfs", "target_core_mod", "target_core_iblock", "iscsi_target_mod")
@@ -71,6 +71,11 @@ def write(path: str, text: str) -> None:
 def settings(folder: str, wanted: Dict[str, str]) -> Dict[str, str]:
     """Those attributes below `folder` that are not as wanted, with the wanted value."""
     return {name: value for name, value in wanted.items() if read(folder, name) != value}
+
+
+def values(folder: str, attributes: Iterable[str]) -> Dict[str, str]:
+    """What these attributes below `folder` are now."""
+    return {name: read(folder, name) for name in attributes}
 
 
 def put(folder: str, wanted: Dict[str, str]) -> None:
@@ -196,7 +201,8 @@ class Lio:
             steps.append((f"make target {want['iqn']}", partial(self.make_target, want), partial(self.remove_target, want["iqn"])))
         closed = dict(CLOSED, **{"attrib/authentication": "1" if want["chap"] else "0"})
         if not live.get("linked") or settings(group, closed):
-            steps.append((f"close target {want['iqn']} to strangers", partial(put, group, closed), None))
+            undo = partial(put, group, values(group, closed)) if live.get("linked") else None
+            steps.append((f"close target {want['iqn']} to strangers", partial(put, group, closed), undo))
         for portal in want["portals"]:
             path = os.path.join(group, "np", portal)
             if portal not in live.get("portals", ()):
@@ -209,31 +215,44 @@ class Lio:
                 undo = None if known else partial(self.remove_acl, path)
                 steps.append((f"admit {initiator}", partial(self.make_acl, group, path, wanted), undo))
             elif settings(path, wanted):
-                steps.append((f"change the secret of {initiator}", partial(put, path, wanted), None))
+                steps.append((f"change the secret of {initiator}", partial(put, path, wanted), partial(put, path, values(path, wanted))))
         for portal in live.get("portals", ()):
             if portal not in want["portals"]:
-                steps.append((f"stop listening on {portal}", partial(os.rmdir, os.path.join(group, "np", portal)), None))
+                path = os.path.join(group, "np", portal)
+                steps.append((f"stop listening on {portal}", partial(os.rmdir, path), partial(self.make_portal, path)))
         for initiator in live.get("initiators", ()):
             if initiator not in want["initiators"]:
-                steps.append((f"shut out {initiator}", partial(self.remove_acl, os.path.join(group, "acls", initiator)), None))
+                path = os.path.join(group, "acls", initiator)
+                undo = partial(self.make_acl, group, path, values(path, [*WATCHED, *SECRETS.values()]))
+                steps.append((f"shut out {initiator}", partial(self.remove_acl, path), undo))
         if not live.get("enabled"):
-            steps.append((f"enable target {want['iqn']}", partial(write, os.path.join(group, "enable"), "1"), None))
+            path = os.path.join(group, "enable")
+            steps.append((f"enable target {want['iqn']}", partial(write, path, "1"), partial(write, path, "0")))
         if want["loopback"] and not live.get("loopback"):
             steps.append((f"make a local disk of {name}", partial(self.make_loopback, want), partial(self.remove_loopback, name)))
         if live.get("loopback") and not want["loopback"]:
-            steps.append((f"remove the local disk of {name}", partial(self.remove_loopback, name), None))
+            steps.append((f"remove the local disk of {name}", partial(self.remove_loopback, name), partial(self.make_loopback, live)))
         return steps
 
     def removal(self, live: Export) -> List[Step]:
         """What has to be done so that nothing of the export is left."""
         steps = []  # type: List[Step]
         if live.get("target"):
-            steps.append((f"remove target {live['iqn']}", partial(self.remove_target, live["iqn"]), None))
+            steps.append((f"remove target {live['iqn']}", partial(self.remove_target, live["iqn"]), partial(self.again, live)))
         if live.get("loopback"):
-            steps.append((f"remove the local disk of {live['name']}", partial(self.remove_loopback, live["name"]), None))
+            steps.append((f"remove the local disk of {live['name']}", partial(self.remove_loopback, live["name"]),
+                          partial(self.make_loopback, live)))
         if live.get("backstore"):
-            steps.append((f"remove backstore {live['name']}", partial(self.remove_backstore, live["name"]), None))
+            steps.append((f"remove backstore {live['name']}", partial(self.remove_backstore, live["name"]),
+                          partial(self.make_backstore, live) if live.get("activated") else None))
         return steps
+
+    def again(self, live: Export) -> None:
+        """Make a target as it was, over its backstore; after a removal that was not ended."""
+        if not live["linked"]:
+            return
+        for _text, do, _undo in self.steps(dict(live, loopback=False), {"activated": True, "enabled": not live["enabled"]}):
+            do()
 
     # ---- apply
 

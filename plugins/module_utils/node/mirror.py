@@ -183,7 +183,7 @@ class Mirror:
         command += [path for path in self.devices if path not in slow]
         command += ["--write-mostly", *slow] if slow else []
         for path in self.devices if self.params["allow_overwrite"] else ():
-            plan.step(f"wipe {path}", partial(self.arrays.run, "wipefs", "--all", path))
+            plan.step(f"wipe {path}", partial(self.arrays.run, "wipefs", "--all", path), gone=f"what was on {path}")
         plan.step(f"create mirror {self.params['name']}", partial(self._create, command))
         plan.after = {
             "name": self.params["name"], "device": self.target, "level": "raid1", "metadata": "1.0", "raid_devices": len(self.devices),
@@ -325,7 +325,8 @@ class Mirror:
             if taken > slots:
                 slots = taken
                 plan.step(f"have {slots} halves", partial(
-                    self.arrays.run, "mdadm", "--grow", f"/dev/{array}", f"--raid-devices={slots}"))
+                    self.arrays.run, "mdadm", "--grow", f"/dev/{array}", f"--raid-devices={slots}"), partial(
+                    self.arrays.run, "mdadm", "--grow", f"/dev/{array}", f"--raid-devices={slots - 1}"))
                 plan.after["raid_devices"] = slots
         for member in leaving:
             self._plan_out(plan, array, member)
@@ -345,20 +346,24 @@ class Mirror:
         old = f"/dev/{member}"
         if new:
             plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
-                      lambda: self._manage(array, "--remove", path))
+                      lambda: self._manage(array, "--remove", path), gone=self._lost(path))
         plan.step(f"copy {old} to {path}, then take it out", partial(self._manage, array, "--replace", old, "--with", path))
         plan.after["members"] = [known for known in plan.after["members"] if known["device"] != old] + [
             {"device": path, "state": "rebuilding"}]
 
     def _plan_return(self, plan: Plan, path: str, apart: bool) -> None:
-        plan.step(f"{'overwrite' if apart else 're-add'} {path}", partial(self._return, path, apart))
+        plan.step(f"{'overwrite' if apart else 're-add'} {path}", partial(self._return, path, apart),
+                  gone=f"what was on {path}" if apart else "")
         plan.after["members"] = [known for known in plan.after["members"] if known["device"] != path] + [
             {"device": path, "state": "active"}]
 
     def _plan_add(self, plan: Plan, path: str) -> None:
         plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
-                  lambda: self._manage(self._now(), "--remove", path))
+                  lambda: self._manage(self._now(), "--remove", path), gone=self._lost(path))
         plan.after["members"] = [*plan.after["members"], {"device": path, "state": "rebuilding"}]
+
+    def _lost(self, path: str) -> str:
+        return f"what was on {path}" if self.params["allow_overwrite"] else ""
 
     def _add(self, path: str, wipe: bool) -> None:
         if wipe:
@@ -410,7 +415,8 @@ class Mirror:
                 if value is not None and value != (flag in live):
                     word = flag.replace("_", "")
                     plan.step(f"{'set' if value else 'clear'} {flag} of {path}",
-                              partial(self.arrays.set_flag, array, member, word if value else f"-{word}"))
+                              partial(self.arrays.set_flag, array, member, word if value else f"-{word}"),
+                              partial(self.arrays.set_flag, array, member, f"-{word}" if value else word))
                     for known in plan.after["members"]:
                         if known["device"] == path:
                             known[flag] = value
@@ -436,7 +442,8 @@ class Mirror:
                 raise NodeError(reason)
         if possible - used > SLACK_KIB:
             if bitmap:  # the kernel does not move a superblock of metadata 1.0 that has one
-                plan.step("take the bitmap away", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--bitmap=none"))
+                plan.step("take the bitmap away", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--bitmap=none"),
+                          partial(self._make_bitmap, array))
                 bitmap = False
             plan.step("have the halves use all of their devices", partial(self.arrays.take_all_space, array))
         plan.step(f"grow {plan.before['device']}", partial(self.arrays.run, "mdadm", "--grow", f"/dev/{array}", "--size=max"))
@@ -506,4 +513,5 @@ class Mirror:
             if half:
                 paths[self.blocks.name(path)] = path
         for path in paths.values():
-            plan.step(f"clear the superblock of {path}", partial(self.arrays.run, "mdadm", "--zero-superblock", path))
+            plan.step(f"clear the superblock of {path}", partial(self.arrays.run, "mdadm", "--zero-superblock", path),
+                      gone=f"the superblock of {path}")

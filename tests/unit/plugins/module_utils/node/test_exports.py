@@ -21,6 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import (
     merged,
     portal,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 IQN = "iqn.2026-11.test.nobloat:node1:web1"
@@ -230,8 +231,6 @@ def test_absent_forgets_the_description(exports: Exports, configfs: Any) -> None
 
 
 def test_a_step_that_fails_takes_the_others_back(exports: Exports, configfs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
-
     def fail(*_args: Any) -> None:
         raise OSError("no space left")
 
@@ -242,6 +241,28 @@ def test_a_step_that_fails_takes_the_others_back(exports: Exports, configfs: Any
     assert configfs.tree() == ["core", "core/iblock_0", "iscsi"]
     assert not list(Path(exports.folder).iterdir())
     assert not [text for text in caught.value.leftovers if "web1" in text]
+
+
+@pytest.mark.parametrize("changes", [
+    {"portals": ["10.66.3.1"], "initiators": [f"{NODE2}x"], "purge": True, "chap_username": "v", "chap_password": "other"},
+    {"chap_username": "", "loopback": False},
+    {"device": "/dev/vg0/web2"},
+    {"state": "absent"},
+])
+def test_a_failure_gives_back_the_export_that_was_there(exports: Exports, configfs: Any, changes: dict[str, Any]) -> None:
+    make(exports, whole(chap_username="u", chap_password="p", loopback=True))
+    before = exports.look("web1"), exports.lio.read("web1"), configfs.tree(), Path(exports.folder, "web1.json").read_text()
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    plan = exports.plan(options(**changes))
+    assert plan.steps
+    plan.step("save something", fail)
+    with pytest.raises(ApplyError) as caught:
+        plan.apply()
+    assert caught.value.remains == {}
+    assert (exports.look("web1"), exports.lio.read("web1"), configfs.tree(), Path(exports.folder, "web1.json").read_text()) == before
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -87,7 +87,8 @@ class Iscsi:
             path.write_text(RECORD.format(target=target, iface=iface, address=address, port=port))
         elif words.get("-o") == "delete":
             path.unlink()
-            path.parent.rmdir()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
         elif self.login_code:
             return self.login_code, ""
         else:
@@ -107,7 +108,7 @@ class Iscsi:
         connection = self.root / f"sys/class/iscsi_connection/connection{sid}:0"
         disk = session / f"device/target{sid}:0:0/{sid}:0:0:0"
         for folder in (connection, disk / "block" / name, self.root / f"sys/class/block/{name}/holders"):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         files = {
             session / "targetname": target, session / "state": "LOGGED_IN", session / "initiatorname": NODE2,
             session / "ifacename": "default", session / "recovery_tmo": settings["node.session.timeo.replacement_timeout"],
@@ -192,6 +193,32 @@ def test_a_login_that_fails_leaves_nothing(imports: Imports, iscsi: Iscsi, code:
     assert caught.value.leftovers == []
     assert [path for path in (iscsi.root / "etc/iscsi").rglob("*") if path.is_file()] == [
         iscsi.root / "etc/iscsi/initiatorname.iscsi"]
+
+
+@pytest.mark.parametrize("changes", [
+    {"portals": ["10.66.3.1"], "purge": True, "replacement_timeout": 7},
+    {"noop_interval": 9},
+    {"state": "absent"},
+])
+def test_a_failure_gives_back_the_import_that_was_there(imports: Imports, iscsi: Iscsi, changes: dict[str, Any]) -> None:
+    make(imports, options(portals=["10.66.2.1"], chap_username="u", chap_password="hush"))
+
+    def told() -> Any:
+        state = imports.state(IQN)
+        return state["records"], [{key: session[key] for key in ("portal", "initiator", "replacement_timeout", "noop_interval")}
+                                  for session in state["sessions"]]
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    before = told()
+    plan = imports.plan(options(**changes))
+    assert plan.steps
+    plan.step("save something", fail)
+    with pytest.raises(ApplyError) as caught:
+        plan.apply()
+    assert caught.value.remains == {}
+    assert told() == before
 
 
 def test_a_target_that_is_not_offered_is_not_tried(imports: Imports, iscsi: Iscsi) -> None:
