@@ -120,6 +120,11 @@ def plan(module: XapiModule) -> ChangeSet:
         configuration = {} if seconds is None else {"timeout": str(seconds)}
         changes.step("switch high availability on", lambda: ignore(run("pool.enable_ha", [sr["ref"]], configuration)),
                      undo=lambda: run("pool.disable_ha"))
+    if count is not None and pool["ha_enabled"] and not pool["ha_allow_overcommit"] and count > changes.before["failures_to_tolerate"]:
+        most = int(module.xapi.call("pool.ha_compute_max_host_failures_to_tolerate"))
+        if count > most:
+            raise ValueError(f"If {count} hosts died, the pool could then no longer restart all protected guests; {most} may. Add memory, "
+                             "or protect fewer guests.")
     changes.set("failures_to_tolerate", count,
                 lambda value: module.xapi.call("pool.set_ha_host_failures_to_tolerate", pool["ref"], value),
                 text=f"tolerate the failure of {count} hosts")

@@ -180,6 +180,9 @@ options:
   allow_restart:
     description:
       - Allow a running guest to be shut down gently, and started again, for changes that need it halted.
+      - It is not shut down if it would not start again, because no host has memory or CPUs for what it is to have, its sockets
+        would not be whole (C(cores-per-socket) in O(platform)), or somebody has blocked an operation. If the start fails all
+        the same, the guest is started with what it had before. The start is awaited even with O(wait=false).
     type: bool
     default: false
   delete_disks:
