@@ -53,7 +53,8 @@ options:
     choices: [user, system, ephemeral]
   read_only:
     description:
-      - Nobody may write to the VDI. Only for a new one, by default V(false).
+      - Whether the storage driver says that nobody may write to the VDI. XAPI only reports that, so it is checked and never
+        set. To protect a disk, attach it with O(mode=ro).
     type: bool
   sharable:
     description:

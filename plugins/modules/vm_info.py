@@ -123,7 +123,7 @@ vms:
       type: str
       sample: bios
     secure_boot:
-      description: Whether UEFI starts signed systems only.
+      description: Whether UEFI starts signed systems only; null if that is left to the certificates of the pool (V(auto)).
       type: bool
       sample: false
     platform:

@@ -23,6 +23,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import Not
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record, records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
+# sm: libs/sm/VDI.py, _db_update: a scan writes into the field what the driver says, which for a disk is always false.
+_REPORTED = ("XAPI only reports what the storage driver says of that. Leave read_only out, and attach the VDI with mode ro where it is "
+             "not to be written to.")
+
 
 def plan_vdi(module: XapiModule) -> ChangeSet:
     """The change set of one VDI."""
@@ -52,6 +56,8 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
     params, run = module.params, module.run
     if not size:
         raise ValueError(f"{title} does not exist; give its size, so that it can be created.")
+    if params["read_only"]:
+        raise ValueError(f"{title} cannot be made read-only: {_REPORTED}")
     size = rounded(size)
     sr = disk.sr = disk.sr or default_sr(module, title)
     if sr["type"] in FOREIGN or sr["content_type"] == "iso":
@@ -60,7 +66,7 @@ def _make(module: XapiModule, title: str, disk: Disk, size: int | None) -> Chang
         check_guest(disk.guest, title)
     common = common_fields(params)
     fields = {
-        "type": params["type"] or "user", "read_only": bool(params["read_only"]), "sharable": bool(params["sharable"]),
+        "type": params["type"] or "user", "read_only": False, "sharable": bool(params["sharable"]),
     }
     view = {
         "name": params["name"], "description": common["name_description"], "tags": common["tags"],
@@ -94,7 +100,9 @@ def default_sr(module: XapiModule, title: str) -> Record:
 
 def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, size: int | None) -> None:
     params, call, vdi = module.params, module.xapi.call, disk.vdi or {}
-    for option in ("type", "read_only", "sharable"):
+    if params["read_only"] not in (None, vdi["read_only"]):
+        raise ValueError(f"{changes.title} ({vdi['uuid']}) has read_only {str(vdi['read_only']).lower()}: {_REPORTED}")
+    for option in ("type", "sharable"):
         if params[option] not in (None, vdi[option]):
             raise ValueError(
                 f"{changes.title} ({vdi['uuid']}) has {option} {str(vdi[option]).lower()}, and XAPI sets that only when a VDI is "

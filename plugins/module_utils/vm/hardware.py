@@ -4,6 +4,7 @@
 """What a guest is, without its devices: texts, memory, VCPUs, boot, platform, host affinity."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import wanted_k
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import boot_letters
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import boot_letters, secure_boot
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse_blocked
 
@@ -133,9 +134,19 @@ def check_topology(guest: Guest) -> None:
                          f"(vcpus_max, {planned['VCPUs_max']}) have to be a multiple of that. Change one of them.")
 
 
+def refuse_fleeting(title: str, platform: Mapping[str, Any]) -> None:
+    """Raise ValueError for keys of platform that XAPI replaces at each start (xen-api: ocaml/xapi/xapi_vm.ml, start)."""
+    if str(platform.get("secureboot")).lower() == "auto":
+        raise ValueError(f"{title}: XAPI replaces platform.secureboot auto by true or false whenever the guest starts. "
+                         "Say secure_boot: true or false.")
+    if "device-model" in platform and platform["device-model"] is None:
+        raise ValueError(f"{title}: XAPI gives platform its device-model again whenever the guest starts. Leave device-model out.")
+
+
 def plan_boot(guest: Guest, changes: ChangeSet) -> None:
     """Boot order, firmware, secure boot and platform; in a running guest the order counts from its next start."""
     vm, params = guest.record, guest.params
+    refuse_fleeting(guest.title, params["platform"] or {})
     boot, platform = dict(vm["HVM_boot_params"]), merged(vm["platform"], params["platform"] or None) or dict(vm["platform"])
     if params["boot_order"] is not None and params["boot_order"] != changes.after["boot_order"]:
         boot["order"] = boot_letters(params["boot_order"])
@@ -155,7 +166,7 @@ def plan_boot(guest: Guest, changes: ChangeSet) -> None:
         keys = guest.keys("HVM_boot_params")
         changes.step(f"set boot parameters of {guest.title}", partial(keys, boot), undo=guest.back(partial(keys, vm["HVM_boot_params"])))
     if platform != vm["platform"]:
-        changes.after["secure_boot"] = platform.get("secureboot") == "true"
+        changes.after["secure_boot"] = secure_boot(platform)
         changes.set("platform", platform, guest.keys("platform"))
         guest.planned["platform"] = platform
 

@@ -29,7 +29,7 @@ def vm_view(vm: Record, world: World) -> dict[str, Any]:
         "vcpus_max": vm["VCPUs_max"],
         "boot_order": boot_order(vm["HVM_boot_params"]),
         "firmware": vm["HVM_boot_params"].get("firmware", "bios"),
-        "secure_boot": vm["platform"].get("secureboot") == "true",
+        "secure_boot": secure_boot(vm["platform"]),
         "platform": dict(vm["platform"]),
         "auto_poweron": vm["other_config"].get("auto_poweron") == "true",
         "affinity": world.name("host", vm["affinity"]) or "",
@@ -83,9 +83,15 @@ def cdrom_view(vbds: list[Record], world: World) -> str | None:
     return disc["name_label"] if disc else ""
 
 
+def secure_boot(platform: dict[str, str]) -> bool | None:
+    """Whether secure boot is on; None where platform:secureboot is `auto`, which leaves it to the certificates of the pool."""
+    text = platform.get("secureboot", "false").lower()
+    return None if text == "auto" else text == "true"
+
+
 def boot_order(params: dict[str, str]) -> list[str]:
     """[disk, cdrom, network] of HVM_boot_params' order `cdn`."""
-    return [_LETTERS[letter] for letter in params.get("order", "") if letter in _LETTERS]
+    return [_LETTERS[letter] for letter in params.get("order", "").lower() if letter in _LETTERS]
 
 
 def boot_letters(order: list[str]) -> str:

@@ -261,6 +261,10 @@ def scan_sr(ctx: Context, sr: Row) -> None:
         find_again(ctx, sr, fields)
     if sr.type in ("iso", "udev"):
         _scan_names(ctx, sr)
+    else:  # drivers keep read_only nowhere: what VDI.create was told lasts until the next scan (sm: libs/sm/VDI.py, _db_update)
+        for vdi in ctx.db.rows("VDI", SR=sr):
+            if vdi.read_only and vdi.managed:
+                vdi.read_only = False
     space.measure(ctx.pool, sr)
 
 

@@ -87,8 +87,11 @@ def _prepare(vm: Row) -> None:
         vm.bios_strings = GENERIC_BIOS
 
 
-def _with_device_model(vm: Row) -> dict[str, str]:
+def _completed(pool: Row, vm: Row) -> dict[str, str]:
+    """What XAPI makes of a VM's platform when it starts (xapi_vm.ml)."""
     platform: dict[str, str] = vm.platform
+    if platform.get("secureboot") == "auto":
+        platform["secureboot"] = "true" if pool.custom_uefi_certificates or pool.uefi_certificates else "false"
     if vm.domain_type == "hvm" and "device-model" not in platform:
         uefi = vm.HVM_boot_params.get("firmware") == "uefi"
         return {"device-model": "qemu-upstream-uefi" if uefi else "qemu-upstream-compat", **platform}
@@ -118,7 +121,7 @@ def boot(ctx: Context, vm: Row, host: Row, *, paused: bool, force: bool) -> None
     ctx.forward(host)
     if vm.ha_restart_priority == "restart":
         vm.ha_always_run = True
-    vm.platform = _with_device_model(vm)
+    vm.platform = _completed(ctx.pool.pool_row, vm)
     assert_platform(vm)
     if not force and is_true(vm.platform, "nested-virt"):
         assert_pinned(limits_of(vm), "nested virt")

@@ -38,6 +38,14 @@ def test_a_raw_vdi_has_whole_extents(sim: Any, sr: Any) -> None:
     sim.call("VDI.destroy", ref)
 
 
+def test_a_scan_writes_read_only_as_the_driver_says(sim: Any, sr: Any) -> None:
+    ref = sim.call("VDI.create", vdi_record(sr("nfs"), read_only=True))
+    assert sim.call("VDI.get_read_only", ref) is True
+    sim.call("SR.scan", sr("nfs"))
+    assert sim.call("VDI.get_read_only", ref) is False
+    sim.call("VDI.destroy", ref)
+
+
 def test_a_fresh_vdi(sim: Any, sr: Any) -> None:
     ref = sim.call("VDI.create", vdi_record(sr("nfs"), tags=["t"], xenstore_data={"a": "b"}, sm_config={"x": "y"}))
     record = sim.call("VDI.get_record", ref)

@@ -202,6 +202,14 @@ def test_sizes_grow_in_whole_blocks():
     assert vdi_plan.rounded(1) == 2 * MIB
 
 
+def test_what_xapi_only_reports_is_checked_and_never_set():
+    for of, wanted in ((disk(), True), (disk(read_only=True), False)):
+        with pytest.raises(ValueError, match=r"only reports.*mode ro"):
+            vdi_plan._converge(Module(read_only=wanted), change(of), of, None)
+    with pytest.raises(ValueError, match="only reports"):
+        vdi_plan._make(Module(name="new", read_only=True), "VDI new", Disk(None, SR), 1024 * MIB)
+
+
 @pytest.mark.parametrize("size", [1024 * MIB, 1024 * MIB - 1, 1020 * MIB + 1])
 def test_what_a_driver_rounded_up_is_no_difference(size):
     _module, planned = resize(disk(size=1024 * MIB), size)

@@ -116,6 +116,20 @@ class TestBootAndTexts:
         ]
         assert (changes.after["firmware"], changes.after["secure_boot"]) == ("uefi", True)
 
+    def test_boot_order_in_capitals_is_the_same(self):
+        assert not run(world(vm(HVM_boot_params={"order": "CD"})), boot_order=["disk", "cdrom"])[1]
+
+    def test_secure_boot_that_is_left_to_the_pool_is_neither(self):
+        pool = world(vm(HVM_boot_params={"firmware": "uefi"}, platform={"secureboot": "auto"}))
+        assert run(pool, memory="1GiB")[0].after["secure_boot"] is None
+        changes, calls = run(pool, secure_boot=False)
+        assert calls[-1] == ("VM.add_to_platform", "vm1", "secureboot", "false")
+        assert changes.after["secure_boot"] is False
+
+    @pytest.mark.parametrize("platform", [{"secureboot": "auto"}, {"device-model": None}])
+    def test_what_xapi_replaces_at_each_start_is_refused(self, platform):
+        refused(world(vm()), "whenever the guest starts", platform=platform)
+
     def test_secure_boot_without_uefi_is_refused(self):
         refused(world(vm()), "uefi", secure_boot=True)
 
