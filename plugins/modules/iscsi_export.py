@@ -62,12 +62,14 @@ options:
     elements: str
   initiators:
     description:
-      - iSCSI names of those who may log in. Added to those that are there, unless O(purge=true). An empty list shuts all out.
+      - iSCSI names of those who may log in. Added to those that are there, unless O(purge=true). An empty list shuts all out, apart
+        from those who are logged in, which is refused without O(force=true).
     type: list
     elements: str
   purge:
     description:
-      - Make O(portals) and O(initiators) exact, instead of adding to what is there.
+      - Make O(portals) and O(initiators) exact, instead of adding to what is there. Whoever is logged in is not shut out without
+        O(force=true).
     type: bool
     default: false
   chap_username:
@@ -96,6 +98,8 @@ options:
     description:
       - Remove an export, or give it another device or serial, even if an initiator is logged in or the local disk is in use.
         Whoever uses the disk gets errors.
+      - The same for an initiator that is shut out, a portal that is taken away while somebody is connected there, a local disk that
+        is removed, and other secrets than the one who is logged in has, who could not log in again after a break.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -43,7 +43,8 @@ options:
     elements: str
   purge:
     description:
-      - Make O(portals) exact, instead of adding to what is there.
+      - Make O(portals) exact, instead of adding to what is there. A portal that carries the work of somebody is not left without
+        O(force=true); of a multipath device, only the last way that works does.
     type: bool
     default: false
   initiator:
@@ -99,7 +100,7 @@ options:
     default: 30
   force:
     description:
-      - Log out even if the disk is in use. Whoever uses it gets errors.
+      - Log out, of a portal or of all, even if the disk is in use. Whoever uses it gets errors.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -12,6 +12,7 @@ description:
     manages the network of the node, gets settings for these NICs, and no other is touched.
   - A NIC that has the default route, the address by which Ansible reaches the node, or another address that is not described, is
     refused.
+  - A change that interrupts the SAN is refused while others are logged in to disks of this node over it, or such disks are used here.
   - What counts is the state of the kernel. If the SAN does not come up, the earlier settings are put back.
   - On hosts of XAPI, networks are XAPI's; there the module does nothing, and says C(manager=xapi).
 author:
@@ -92,6 +93,12 @@ options:
     type: list
     elements: str
     default: []
+  force:
+    description:
+      - Change the network even if it interrupts others who are logged in to disks of this node, or disks that are used here. A mirror
+        goes on with its other half, if that is elsewhere.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - nobloat.xen.node
 seealso:
@@ -158,6 +165,7 @@ SPEC = {
     "mtu": {"type": "int", "default": 1500},
     "manager": {"type": "str", "choices": ["auto", "networkd", "ifupdown"], "default": "auto"},
     "keep": {"type": "list", "elements": "str", "default": []},
+    "force": {"type": "bool", "default": False},
 }
 
 

@@ -262,13 +262,37 @@ def test_a_portal_that_cannot_be_reached(job: Job) -> None:
     same_names(job, "web1-data", "web1-log", "web2-data")
 
 
+def test_a_node_that_does_not_answer_is_not_shut_out(job: Job) -> None:
+    """It cannot be asked, but its sessions work: whoever purges does so without it."""
+    wanted = [{**leg, "exists": True} for leg in legs("web1-data", "web1-log", "web2-data")]
+    acls = "ls -d /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/*"
+    before = job.sh("node1", acls)
+    job.lab.link("node2", [0, 1], "cut")
+    try:
+        for purge in (False, True):
+            done = job.run(LEGS.replace("hosts: nodes\n", "hosts: nodes:!nodes_down\n"), wanted=wanted, mirror_export_purge=purge)
+            assert not done.changed and done.recap["node1"]["failed"] == 0, done.stdout
+            assert job.sh("node1", acls) == before
+    finally:
+        job.lab.link("node2", [0, 1], "plug")
+    assert job.sh("node2", "cat /sys/class/iscsi_session/*/state | sort -u") == "LOGGED_IN"
+    assert job.run(LEGS, wanted=wanted, mirror_export_purge=True).ok().changed == 0
+
+
 def test_a_wrong_secret(job: Job) -> None:
     wanted = legs("web1-data", "web1-log", "web2-data", "web3-data")
-    secret = {"mirror_export_chap_username": "mirror", "mirror_export_chap_password": "not-so-secret-1"}
+    secret: dict[str, Any] = {"mirror_export_chap_username": "mirror", "mirror_export_chap_password": "not-so-secret-1"}
+    before = job.state()
+    refused = job.run(LEGS, wanted=legs("web1-data", "web1-log", "web2-data"), **secret)
+    assert refused.rc and "could not log in again after a break" in refused.stdout and job.state() == before
+    secret["mirror_export_force"] = True
     done = job.run(LEGS, wanted=wanted, **secret, mirror_import_chap_password="another-secret")
     assert done.rc and "secret" in done.stdout and "1 of 4 imports failed" in done.stdout
     assert "not-so-secret" not in done.stdout and "another-secret" not in done.stdout
     assert not job.sh("node1", "cat /sys/class/iscsi_session/*/targetname | grep web3 || true")
+    # Those that were logged in before work on without the secret, and would not come back after the next break.
+    for node in NODES:
+        job.sh(node, "iscsiadm -m session -u")
     assert job.run(LEGS, wanted=wanted, **secret).ok().changed
     assert job.run(LEGS, wanted=wanted, **secret).ok().changed == 0
     same_names(job, "web1-data", "web1-log", "web2-data", "web3-data")
@@ -287,9 +311,13 @@ def test_legs_grow_and_never_shrink(job: Job) -> None:
 
 
 def test_a_vlan_on_another_kind_of_bond(job: Job) -> None:
-    """The sessions come back over it by themselves."""
-    variables = {"node_network_mode": "balance-alb", "node_network_arp_targets": [], "node_network_vlan": 100, "node_network_mtu": 1400}
-    assert job.run(BASE, **variables).ok().changed
+    """It interrupts the sessions, which is refused unless it may be. They come back over it by themselves."""
+    variables: dict[str, Any] = {"node_network_mode": "balance-alb", "node_network_arp_targets": [], "node_network_vlan": 100,
+                                 "node_network_mtu": 1400}
+    before = job.state()
+    refused = job.run(BASE, **variables)
+    assert refused.rc and "The SAN would be interrupted" in refused.stdout and job.state() == before
+    assert job.run(BASE, **variables, node_network_force=True).ok().changed
     for number, node in enumerate(NODES, 1):
         assert f"10.66.2.{number}/24" in job.sh(node, "ip -br addr show dev san.100") and not job.sh(node, "ip -4 -o addr show dev san")
         assert job.sh(node, "cat /sys/class/net/san/bonding/mode /sys/class/net/san.100/mtu").split() == ["balance-alb", "6", "1400"]
@@ -300,7 +328,7 @@ def test_a_vlan_on_another_kind_of_bond(job: Job) -> None:
 def test_two_ways_are_one_name(job: Job) -> None:
     """Without a bond, dm-multipath makes one device of both ways, and that has the name; also after a power cut."""
     network = {"node_network_mode": "", "node_network_addresses": "{{ san_addresses | product(['/24']) | map('join') }}",
-               "node_network_arp_targets": []}
+               "node_network_arp_targets": [], "node_network_force": True}
     portals = {"mirror_export_portals": "{{ san_addresses }}", "mirror_export_chap_username": "mirror",
                "mirror_export_chap_password": "not-so-secret-1"}
     names = ("web1-data", "web1-log", "web2-data", "web3-data")

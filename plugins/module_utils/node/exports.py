@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node import lio as lio_source
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
+from ansible_collections.nobloat.xen.plugins.module_utils.node.connections import connections
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import SAVED, Lio, saved, wwn
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, read, run
@@ -170,6 +171,8 @@ class Exports:
         if live.get("activated") and (live["device"] != want["device"] or live["serial"] != want["serial"]):
             self._refuse_use(live, params["force"], "give it another device or serial")
             steps, live = self.lio.removal(live), {}
+        else:
+            self._refuse_cuts(want, live, params["force"])
         if not os.path.isdir(self.lio.target) or (want["loopback"] and not live.get("loopback")):
             plan.step("load the kernel's modules", partial(self.lio.prepare, want["loopback"]))
         steps += self.lio.steps(want, live)
@@ -245,15 +248,37 @@ class Exports:
         """Raise NodeError if somebody works with the export."""
         if force:
             return
-        active = [f"{session['initiator']} ({session['address']})" for session in live.get("sessions", ())]
-        if active:
-            raise NodeError(f"Cannot {what}: {', '.join(active)} is logged in to the export {live['name']}. Log out there first, "
+        if live.get("sessions"):
+            raise NodeError(f"Cannot {what}: {who(live['sessions'])} is logged in to the export {live['name']}. Log out there first, "
                             "or use force: true, which cuts the disk off.")
-        if live.get("loopback_device"):
-            users = self.blocks.users(live["loopback_device"])
-            if users:
-                raise NodeError(f"Cannot {what}: the local disk {live['loopback_device']} of the export {live['name']} is used by "
-                                f"{', '.join(users)}. End that first, or use force: true, which cuts the disk off.")
+        self._refuse_local_use(live, what)
+
+    def _refuse_local_use(self, live: Dict[str, Any], what: str) -> None:
+        users = self.blocks.users(live["loopback_device"]) if live.get("loopback_device") else []
+        if users:
+            raise NodeError(f"Cannot {what}: the local disk {live['loopback_device']} of the export {live['name']} is used by "
+                            f"{', '.join(users)}. End that first, or use force: true, which cuts the disk off.")
+
+    def _refuse_cuts(self, want: Dict[str, Any], live: Dict[str, Any], force: bool) -> None:
+        """Raise NodeError for a change that ends the work of somebody who is logged in, or keeps him from logging in again."""
+        active = live.get("sessions", [])
+        if force or not live:
+            return
+        if live["loopback"] and not want["loopback"]:
+            self._refuse_local_use(live, "remove the local disk")
+        out = [session for session in active if session["initiator"] not in want["initiators"]]
+        if out:
+            raise NodeError(f"Cannot shut out {who(out)}: it is logged in to the export {live['name']}. Log out there first, or use "
+                            "force: true, which cuts the disk off.")
+        open_now = connections(self.root) if active else []
+        for text in sorted(set(live["portals"]) - set(want["portals"])):
+            peers = sorted({connection.peer for connection in open_now if connection.portal == text})
+            if peers:
+                raise NodeError(f"Cannot stop listening on {text}: {', '.join(peers)} is connected there, and {who(active)} is logged "
+                                f"in to the export {live['name']}. Have it use another portal first, or use force: true.")
+        if active and live["chap"] != want["chap"]:
+            raise NodeError(f"Cannot change the secrets: {who(active)} is logged in to the export {live['name']} with the present ones, "
+                            "and could not log in again after a break. Log out there first, or use force: true.")
 
     def _plan_absent(self, name: str, live: Dict[str, Any], known: Dict[str, Any], force: bool) -> Plan:
         plan = Plan(f"export {name}", self.view(live or known), {})
@@ -299,6 +324,11 @@ class Exports:
         os.symlink(f"/{UNIT}", link)
         if os.path.isdir(os.path.join(self.root, "run/systemd/system")):
             run("systemctl", "daemon-reload")
+
+
+def who(sessions: List[Dict[str, Any]]) -> str:
+    """Who is logged in, in words."""
+    return ", ".join(f"{session['initiator']} ({session['address'] or 'address unknown'})" for session in sessions)
 
 
 def chap(params: Dict[str, Any], old: Dict[str, str]) -> Dict[str, str]:

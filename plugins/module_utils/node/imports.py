@@ -105,6 +105,8 @@ class Imports:
         secrets = chap(params, {key: old[name] for key, name in SECRETS.items() if old.get(name)})
         settings = self._settings(params, old, secrets)
         missing = self._missing(portals, initiator, state)
+        if not params["force"]:
+            self._refuse_logout(target, portals, state)
         broken = [] if missing else self._broken(state)
         for text in missing + broken:
             trouble = self.reach(text, CONNECT_TIMEOUT)
@@ -287,16 +289,33 @@ class Imports:
             "chap_secret": "set" if secrets else "", "multipath": bool(params["multipath"]), "stall": sum(times.values()),
         })
 
-    def _plan_absent(self, plan: Plan, target: str, state: Dict[str, Any], force: bool) -> Plan:
-        names = [disk["name"] for session in state["sessions"] for disk in session["disks"]]
-        found = self.multipath.map_of(names)
-        users = self.initiator.blocks.users(f"/dev/mapper/{found}") if found else []
+    def _refuse_logout(self, target: str, portals: List[str], state: Dict[str, Any]) -> None:
+        """Raise NodeError for a portal that is not wanted any more, but carries the work of somebody."""
+        leaving = [session for session in state["sessions"] if session["portal"] not in portals]
+        users = self._workers(leaving, [session for session in state["sessions"] if session["portal"] in portals])
+        if users:
+            raise NodeError(f"Cannot log out of {target} at {', '.join(session['portal'] for session in leaving)}: its disk is used by "
+                            f"{', '.join(users)}. End that, or have it use another portal first (multipath); or use force: true, which "
+                            "cuts the disk off.")
+
+    def _workers(self, leaving: List[Dict[str, Any]], staying: List[Dict[str, Any]]) -> List[str]:
+        """Who uses the disks of sessions that are to end. Of a multipath device, nobody does while it has another way."""
+        found = self.multipath.map_of([disk["name"] for session in leaving for disk in session["disks"]])
         own = self.multipath.kernel_name(found) if found else ""
-        users += [user for session in state["sessions"] for user in self._users(session)
-                  if user != f"device {own}" and not user.endswith("(multipathd)")]
+        users = [user for session in leaving for user in self._users(session)
+                 if user != f"device {own}" and not user.endswith("(multipathd)")]
+        works = [disk["name"] for session in staying if session["state"] == "LOGGED_IN"
+                 for disk in session["disks"] if disk["state"] == "running"]
+        if found and not set(works) & set(self.multipath.paths(found)):
+            users += self.initiator.blocks.users(f"/dev/mapper/{found}")
+        return sorted(set(users))
+
+    def _plan_absent(self, plan: Plan, target: str, state: Dict[str, Any], force: bool) -> Plan:
+        found = self.multipath.map_of([disk["name"] for session in state["sessions"] for disk in session["disks"]])
+        users = self._workers(state["sessions"], [])
         if users and not force:
-            raise NodeError(f"The disk of {target} is used by {', '.join(sorted(set(users)))}. End that first, or use force: true, "
-                            "which cuts the disk off.")
+            raise NodeError(f"The disk of {target} is used by {', '.join(users)}. End that first, or use force: true, which cuts the "
+                            "disk off.")
         plan.after = {}
         if found:
             plan.step(f"remove the multipath device {found}", partial(self.multipath.remove, found))

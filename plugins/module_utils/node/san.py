@@ -14,7 +14,9 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.node.connections import connections
 from ansible_collections.nobloat.xen.plugins.module_utils.node.files import FilesPlan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     SEARCH_PATH,
@@ -75,6 +77,8 @@ class San:
             anew += [os.path.basename(path)[len(OURS):-len(".netdev")] for path in plan.stale
                      if path.endswith(".netdev") and wanted[path] is None]
             anew = [name for name in anew if name in names(self.net)]
+            if not params["force"]:
+                self._refuse_work(params, manager, anew)
             steps, plan.steps = plan.steps, []
             plan.step("prepare", lambda: None, partial(self.bring_up, manager, [], params["nics"], interfaces))
             plan.steps += steps
@@ -215,6 +219,29 @@ class San:
                                     "before that is gone.")
                 if name != nic and name not in links and not self._ours(nic):
                     raise NodeError(f"{nic} is part of {name}, which is not described: it cannot be a NIC of the SAN before that is gone.")
+
+    def _refuse_work(self, params: Dict[str, Any], manager: str, anew: List[str]) -> None:
+        """Raise NodeError if addresses would go, be it for a moment, by which disks are reached that somebody works with."""
+        live = self.addresses()
+        uppers = {name for nic in params["nics"] for name in self.uppers(nic)}
+        going = {name: live.get(name, set()) if anew or manager == "ifupdown" else live.get(name, set()) - set(params["addresses"])
+                 for name in uppers}
+        lost = {text.partition("/")[0] for texts in going.values() for text in texts}
+        if not lost:
+            return
+        targets = os.path.join(self.root, "sys/kernel/config/target/iscsi")
+        served = {portal for target in names(targets) for portal in names(targets, target, "tpgt_1/np")}
+        open_now = [connection for connection in connections(self.root) if connection.address in lost]
+        work = {f"{connection.peer} is logged in to disks that this node exports at {connection.portal}"
+                for connection in open_now if connection.portal in served}
+        initiator = Initiator(self.root, self.run)
+        for session in initiator.sessions():
+            if session["portal"] in {connection.far for connection in open_now}:
+                users = {user for disk in session["disks"] for user in initiator.blocks.users(f"/dev/{disk['name']}")}
+                work |= {f"the disk of {session['target']} is used by {', '.join(sorted(users))}"} if users else set()
+        if work:
+            raise NodeError(f"The SAN would be interrupted, and with it the work of others: {'; '.join(sorted(work))}. Log out there and "
+                            "end that first, one node after the other; or use force: true, if all can do without the SAN for a minute.")
 
     def _ours(self, nic: str) -> bool:
         """Whether an earlier run described the NIC, so that what lies on it is ours."""

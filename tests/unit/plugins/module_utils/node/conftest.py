@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,20 @@ def configfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configfs:
     monkeypatch.setattr(lio, "is_block_device", lambda path: path.startswith("/dev/vg0/"))
     monkeypatch.setattr(lio.Lio, "prepare", lambda self, loopback=False: None)
     return fake
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Any:
+    """Have the machine a TCP connection, as the kernel of a little-endian machine lists it: local and remote end."""
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+    def end(address: str, port: int) -> str:
+        return f"{int.from_bytes(ipaddress.ip_address(address).packed, sys.byteorder):08X}:{port:04X}"
+
+    def add(address: str, port: int, peer: str, far: int = 50000, state: str = "01") -> None:
+        path = tmp_path / "proc/net/tcp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text() if path.exists() else head
+        path.write_text(f"{lines}   0: {end(address, port)} {end(peer, far)} {state} 00000000:00000000 00:00000000 00000000     0    0 1\n")
+
+    return add

@@ -206,12 +206,57 @@ def test_nobody_loses_a_disk_in_use(exports: Exports, configfs: Any) -> None:
         assert exports.plan({**params, "force": True}).steps
 
 
+@pytest.mark.parametrize("changes", [{"initiators": [f"{NODE2}0"], "purge": True}, {"initiators": []}])
+def test_who_is_logged_in_is_not_shut_out(exports: Exports, configfs: Any, changes: dict[str, Any]) -> None:
+    make(exports, whole())
+    log_in(configfs)
+    for check_mode in (True, False):
+        with pytest.raises(NodeError, match=rf"Cannot shut out {NODE2} \(10\.66\.2\.2\): it is logged in to the export web1"):
+            exports.plan(options(**changes), check_mode)
+    assert exports.look("web1")["initiators"] == [NODE2]
+    assert not exports.plan(options(initiators=[NODE2], purge=True)).steps
+    make(exports, options(**changes, force=True))
+    assert NODE2 not in exports.look("web1")["initiators"]
+
+
+def test_who_is_not_logged_in_may_be_shut_out(exports: Exports, configfs: Any) -> None:
+    make(exports, whole(initiators=[NODE2, f"{NODE2}0"]))
+    log_in(configfs)
+    make(exports, options(initiators=[NODE2], purge=True))
+    assert exports.look("web1")["initiators"] == [NODE2]
+
+
+def test_a_portal_with_connections_stays(exports: Exports, configfs: Any, connect: Any) -> None:
+    """Whoever is logged in works on without it, and could not come back after a break."""
+    make(exports, whole(portals=["10.66.2.1", "10.66.3.1"]))
+    log_in(configfs)
+    connect("10.66.2.1", 3260, "10.66.2.2")
+    connect("10.66.3.1", 3260, "10.66.3.2", state="06")  # TIME_WAIT
+    purge = options(portals=["10.66.3.1"], purge=True)
+    with pytest.raises(NodeError, match=rf"Cannot stop listening on 10.66.2.1:3260: 10.66.2.2 is connected there, and {NODE2} "):
+        exports.plan(purge, check_mode=True)
+    assert "stop listening on 10.66.2.1:3260" in [step.text for step in exports.plan({**purge, "force": True}).steps]
+    assert exports.plan(options(portals=["10.66.2.1"], purge=True)).steps
+
+
+@pytest.mark.parametrize("changes", [{"chap_username": ""}, {"chap_username": "u", "chap_password": "another"}])
+def test_secrets_of_who_is_logged_in_stay(exports: Exports, configfs: Any, changes: dict[str, Any]) -> None:
+    make(exports, whole(chap_username="u", chap_password="p"))
+    log_in(configfs)
+    assert not exports.plan(options(chap_username="u", chap_password="p")).steps
+    with pytest.raises(NodeError, match=r"Cannot change the secrets: .*node2 .* could not log in again after a break"):
+        exports.plan(options(**changes))
+    assert exports.plan(options(**changes, force=True)).steps
+
+
 def test_nor_the_local_disk(exports: Exports, configfs: Any) -> None:
     make(exports, whole(loopback=True))
     (configfs.root / "sys/bus/scsi/devices/0:0:1:0/block/sda").mkdir(parents=True)
     exports.blocks.used["/dev/sda"] = ["mount point /mnt"]  # type: ignore[attr-defined]
-    with pytest.raises(NodeError, match="/dev/sda of the export web1 is used by mount point /mnt"):
-        exports.plan(options(state="absent"))
+    for changes in ({"state": "absent"}, {"loopback": False}):
+        with pytest.raises(NodeError, match="/dev/sda of the export web1 is used by mount point /mnt"):
+            exports.plan(options(**changes))
+        assert exports.plan(options(**changes, force=True)).steps
 
 
 def test_another_device_is_another_disk(exports: Exports) -> None:

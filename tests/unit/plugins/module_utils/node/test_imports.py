@@ -302,6 +302,39 @@ def test_what_needs_a_new_login_waits_while_the_disk_is_used(imports: Imports, m
         imports.plan(options(state="absent"))
 
 
+def test_a_portal_that_carries_work_is_not_left(imports: Imports, iscsi: Iscsi, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(imports, options(portals=["10.66.2.1"]))
+    purge = options(portals=["10.66.3.1"], purge=True)
+    assert f"log out of {IQN} at 10.66.2.1:3260" in [step.text for step in imports.plan(purge).steps]
+    monkeypatch.setattr(imports.initiator.blocks, "users", lambda path, opened=None: ["device md0"] if path == "/dev/sda" else [])
+    for check_mode in (True, False):
+        with pytest.raises(NodeError, match=f"Cannot log out of {IQN} at 10.66.2.1:3260: its disk is used by device md0"):
+            imports.plan(purge, check_mode)
+    assert f"log out of {IQN} at 10.66.2.1:3260" in [step.text for step in imports.plan({**purge, "force": True}).steps]
+
+
+def test_of_two_ways_one_may_go(imports: Imports, iscsi: Iscsi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the other one works, whoever uses the multipath device goes on."""
+    two = options(portals=["10.66.2.1", "10.66.3.1"], multipath=True)
+    monkeypatch.setattr(imports.multipath, "assemble", lambda now, paths: None)
+    make(imports, two)
+    device = iscsi.root / "sys/class/block/dm-0"
+    (device / "dm").mkdir(parents=True)
+    (device / "dm/uuid").write_text("mpath-36001405")
+    (device / "dm/name").write_text("mpatha")
+    for disk in ("sda", "sdb"):
+        (device / "slaves" / disk).mkdir(parents=True)
+        (iscsi.root / f"sys/class/block/{disk}/holders/dm-0").mkdir(parents=True)
+    monkeypatch.setattr(imports.initiator.blocks, "users", lambda path, opened=None: (
+        ["guest domain 7"] if path == "/dev/mapper/mpatha" else ["device dm-0", "process 9 (multipathd)"]))
+    purge = options(portals=["10.66.3.1"], purge=True, multipath=True)
+    assert f"log out of {IQN} at 10.66.2.1:3260" in [step.text for step in imports.plan(purge).steps]
+    state = iscsi.root / "sys/class/iscsi_session/session2/device/target2:0:0/2:0:0:0/state"
+    state.write_text("transport-offline\n")
+    with pytest.raises(NodeError, match="its disk is used by guest domain 7"):
+        imports.plan(purge)
+
+
 def test_growth_is_seen_by_asking_the_disk(imports: Imports) -> None:
     make(imports, options(portals=["10.66.2.1"]))
     imports.real_size = lambda path: 536870912

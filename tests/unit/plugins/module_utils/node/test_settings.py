@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.legs import Legs
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result
@@ -140,7 +141,8 @@ def test_the_name_of_an_import(tmp_path: Path, target: str, name: str) -> None:
 
 
 SAN = {"nics": ["eth2", "eth3"], "addresses": ["10.0.2.1/24"], "mode": "active-backup", "bond": "san", "miimon": 100, "arp_targets": [],
-       "arp_interval": 200, "lacp_rate": "fast", "xmit_hash_policy": "layer3+4", "vlan": 0, "mtu": 1500, "manager": "networkd", "keep": []}
+       "arp_interval": 200, "lacp_rate": "fast", "xmit_hash_policy": "layer3+4", "vlan": 0, "mtu": 1500, "manager": "networkd", "keep": [],
+       "force": False}
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 2: eth0    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
@@ -207,6 +209,37 @@ def test_what_the_kernel_has_counts(node: Path) -> None:
     assert "ip link delete san" in command.calls
     make_bond(node, slaves="eth2")
     assert maker.differences(SAN, [("san", "10.0.2.1/24")]) == ["san lacks eth3"]
+
+
+@pytest.mark.parametrize("who", ["an initiator", "a disk"])
+def test_the_work_of_others_is_not_interrupted(node: Path, connect: Any, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """What others do with the node's exports, and what is done with imports here, goes over addresses that a new bond would lose."""
+    maker, command = san(node, ADDRESSES + READY)
+    make_bond(node)
+    for nic in ("eth2", "eth3"):
+        put(node, f"sys/class/net/{nic}/upper_san/ifindex")
+    for step in maker.plan(SAN).steps[1:-2]:
+        step.do()
+    if who == "an initiator":
+        put(node, "sys/kernel/config/target/iscsi/iqn.x:web1/tpgt_1/np/10.0.2.1:3260/iser")
+        works = "10.0.2.2 is logged in to disks that this node exports at 10.0.2.1:3260"
+        connection = ("10.0.2.1", 3260, "10.0.2.2", 50000)
+    else:
+        put(node, "sys/class/iscsi_session/session1/targetname", "iqn.x:web1")
+        put(node, "sys/class/iscsi_connection/connection1:0/persistent_address", "10.0.2.2")
+        put(node, "sys/class/iscsi_connection/connection1:0/persistent_port", "3260")
+        put(node, "sys/class/iscsi_session/session1/device/target1:0:0/1:0:0:0/block/sda/size", "1")
+        works = "the disk of iqn.x:web1 is used by device md0"
+        connection = ("10.0.2.1", 50000, "10.0.2.2", 3260)
+    connect("192.0.2.1", 22, "192.0.2.9")
+    monkeypatch.setattr(Blocks, "users", lambda self, path: ["device md0"])
+    assert maker.plan({**SAN, "miimon": 50}).steps  # nobody is there
+    connect(*connection)
+    assert maker.plan(SAN).steps == []
+    with pytest.raises(NodeError, match=f"The SAN would be interrupted, .*: {works}"):
+        maker.plan({**SAN, "miimon": 50})
+    assert maker.plan({**SAN, "miimon": 50, "force": True}).steps
+    assert not any("delete" in call for call in command.calls)
 
 
 def test_a_san_that_does_not_come_up_leaves_the_old_settings(node: Path) -> None:
