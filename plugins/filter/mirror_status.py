@@ -41,7 +41,8 @@ RETURN = r"""
 _value:
   description:
     - C(healthy) (nothing needs anybody), C(worst) (the worst state), C(summary) (a sentence), C(counts) (by state), C(nodes),
-      C(disks), C(table) (lines of text), C(picture) (boxes, legs and lines with their places), C(last_on) and C(behind).
+      C(disks), C(wiping) (sentences on what nodes are zeroing), C(table) (lines of text), C(picture) (boxes, legs and lines
+      with their places), C(last_on) and C(behind).
     - C(last_on) has for each node the disks of which no other node holds a half that is known to be current, each with C(pool),
       C(guest), C(disk) and C(why) in words. If such a node goes, data may be lost with it.
     - C(behind) has the guests that run without a half that is there, each with C(pool), C(guest) and C(nodes).

@@ -1,17 +1,17 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Amounts of bytes as people write them: 20GiB, 512MiB, 1048576."""
-from __future__ import annotations
+"""Amounts of bytes as people write them: 20GiB, 512MiB, 1048576. Nodes use it, too. Python 3.6 syntax."""
 
 import re
 from fractions import Fraction
+from typing import Union
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", re.IGNORECASE)
 
 
-def to_bytes(text: str | int) -> int:
+def to_bytes(text: Union[str, int]) -> int:  # noqa: UP007 - nodes have Python 3.6
     """Bytes of a size: a number, with K, M, G, T or P for powers of 1024 (20G, 20GB and 20GiB are the same).
 
     Raises ValueError where it is none, or no whole number of bytes.

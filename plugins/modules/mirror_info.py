@@ -78,9 +78,13 @@ vgs:
       type: int
       sample: 1099511627776
     free:
-      description: What no volume has, in bytes.
+      description: What no volume has, in bytes, besides spare volumes (M(nobloat.xen.leg)), whose room new legs get.
       type: int
       sample: 549755813888
+    spare:
+      description: What of it spare volumes have, in bytes.
+      type: int
+      sample: 21474836480
     extent_size:
       description: Size of an extent in bytes. A volume has whole extents, a striped one the same number on each of its disks.
       type: int
@@ -94,7 +98,8 @@ vgs:
       type: int
       sample: 2
     pvs:
-      description: Those physical volumes that are there, each with C(device), C(uuid), C(size) and C(free), in bytes.
+      description: Those physical volumes that are there, each with C(device), C(uuid), C(size) and C(free), in bytes; the
+        latter with spare volumes.
       type: list
       elements: dict
       sample:
@@ -208,6 +213,36 @@ legs:
       description: What names the data on every node. It is the WWN of the disk that others import.
       type: str
       sample: naa.60014057d0c2f3b9a5e4c1d8f6a7b0c1
+wipes:
+  description: What removed legs have left, and room for new ones, as far as it is not zeroed yet.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    vg:
+      description: Volume group.
+      type: str
+      sample: vg0
+    name:
+      description: Name of the spare volume.
+      type: str
+      sample: spare-7d0c2f3b9a5e
+    size:
+      description: Size in bytes.
+      type: int
+      sample: 21474836480
+    zeroed:
+      description: How many bytes are zeroed and on the disk.
+      type: int
+      sample: 8589934592
+    percent:
+      description: The same as a percentage.
+      type: int
+      sample: 40
+    problem:
+      description: What keeps the node from going on, empty if nothing does.
+      type: str
+      sample: ""
 exports:
   description: The exports, as module M(nobloat.xen.iscsi_export) returns them, each with C(saved), whether it is made again at
     boot. One that is saved and not in the kernel is not C(enabled).

@@ -9,7 +9,7 @@ short_description: Name the legs of mirrors on a node, and keep the node out of 
 version_added: 1.0.0
 description:
   - Has udev give every leg the same path on every node, C(/dev/mirror/<node>/<leg>), be it a logical volume of the node or a
-    disk that another node exports. Volumes whose names begin with C(backup) or C(moved-) get none.
+    disk that another node exports. Volumes whose names begin with C(backup), C(moved-) or C(spare-) get none.
   - What is in a leg belongs to a guest. The node is kept from assembling arrays that it finds (C(AUTO -all) in mdadm's settings,
     and its udev rules that do so masked), and LVM from looking anywhere but at the node's own physical volumes.
   - Physical volumes that are there already, and lie in no leg, stay visible to LVM, by their uuid.

@@ -85,7 +85,8 @@ class Cloud:
 
     def legs(self) -> dict[str, int]:
         """{node: size} of the legs of web1."""
-        found = {node: self.sh(node, "lvs --noheadings --units b --nosuffix -o lv_size @nobloat.guest=web1") for node in NODES}
+        found = {node: self.sh(node, "lvs --noheadings --units b --nosuffix -o lv_size "
+                             "-S 'lv_tags={nobloat.guest=web1} && lv_name!~^spare-'") for node in NODES}
         return {node: int(size) for node, size in found.items() if size}
 
     def vdis(self) -> dict[str, int]:
@@ -304,7 +305,7 @@ def test_move(cloud: Cloud) -> None:
         cloud.play("guest_move", guest="web1", **{"from": one, "to": to}).ok()
     cloud.settled({two, to})
     # The old volume is kept: no leg any more, and with the data.
-    assert cloud.sh(one, "lvs --noheadings -o lv_name,lv_tags vg0 | grep web1") == "moved-web1-data"
+    assert cloud.sh(one, "lvs --noheadings -o lv_name,lv_tags vg0 | grep web1").split() == ["moved-web1-data", "nobloat.kept"]
     assert cloud.play("guest_move", guest="web1", **{"from": one, "to": to}).ok().changed == 0
     # The guest finds its new halves at its next boot.
     vm = next(ref for ref, record in cloud.xapi("VM.get_all_records").items() if record["uuid"] == cloud.vm()["uuid"])
@@ -333,6 +334,12 @@ def test_retire(cloud: Cloud) -> None:
     assert cloud.vm()["resident_on"] != cloud.xapi.hosts[node] and cloud.vm()["power_state"] == "Running"
     assert cloud.sh("web1", "cat /proc/sys/kernel/random/boot_id") == booted
     assert "web1-data" not in cloud.sh(node, "lvs --noheadings -o lv_name vg0 | grep -v moved; true")
+    # What it had is zeroed, and the end told so.
+    assert f"{node} zeroes what its legs have left" in done.stdout
+    left = ("for v in $(lvs --noheadings -o lv_name vg0 | grep spare-); do"
+            " cmp -n $(blockdev --getsize64 /dev/vg0/$v) /dev/vg0/$v /dev/zero; done")
+    until(lambda: cloud.sh(node, "lvs --noheadings -o lv_tags vg0 | grep zeroed= || true") and cloud.sh(node, f"{left} 2>&1 || true") == "",
+          120, "nothing is left of its legs")
     assert f"mirror-{node}" not in [sr["name_label"] for sr in cloud.xapi("SR.get_all_records").values()]
     assert cloud.play("node_retire", node=node, remove_old=True).ok().changed == 0
     assert cloud.lab.incidents == []

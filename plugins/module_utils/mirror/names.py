@@ -14,12 +14,16 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 PATHS = "/dev/mirror"
 PATH = re.compile(PATHS + "/([^/]+)/([^/]+)")
 IQN_PREFIX = "iqn.2026-11.xen.nobloat"
-# Volumes whose names begin so are no legs: backups of legs, and legs that have moved away and whose data are kept.
-BACKUP, KEPT = "backup", "moved-"
-NO_LEGS = (BACKUP, KEPT)
+# Volumes whose names begin so are no legs: backups of legs, legs that have moved away and whose data are kept, and room for new
+# legs, which is zeroed or being zeroed (node/spares.py).
+BACKUP, KEPT, SPARE = "backup", "moved-", "spare-"
+NO_LEGS = (BACKUP, KEPT, SPARE)
 TAG = "nobloat."
 # `uuid` decides which guest a leg belongs to; `guest` is its name, for people, and where there is no uuid yet.
-GUEST, DISK, SLOT, NEW, LEASE, UUID = (TAG + key for key in ("guest=", "disk=", "slot=", "new", "lease=", "uuid="))
+GUEST, DISK, SLOT, LEASE, UUID = (TAG + key for key in ("guest=", "disk=", "slot=", "lease=", "uuid="))
+# Of a leg that has moved away and is kept. Of a spare volume: how many of its bytes are zeroed, from the first one on; that
+# somebody waits for it.
+OLD, ZEROED, WANTED = TAG + "kept", TAG + "zeroed=", TAG + "wanted"
 
 
 def leg_name(guest: str, disk: str) -> str:
@@ -59,6 +63,19 @@ def is_leg(volume: Mapping[str, Any]) -> bool:
     """Whether a logical volume, as module mirror_info tells it, is a leg of a guest's disk."""
     own = tags(volume)
     return bool(own.get("guest") and own.get("disk") and not volume["snapshot_of"] and not volume["name"].startswith(NO_LEGS))
+
+
+def zeroed(volume: Mapping[str, Any]) -> Optional[int]:
+    """How many bytes of a spare volume are zeroed; None for a volume that is none.
+
+    A leg becomes one by its name alone; it still has the tags of a leg then, and nothing is zeroed. A volume with such a name and
+    without any of our tags is somebody else's.
+    """
+    own = tags(volume)
+    once = own.get("guest") or OLD in volume["tags"]
+    if not volume["name"].startswith(SPARE) or not (once or "zeroed" in own):
+        return None
+    return int(own["zeroed"]) if own.get("zeroed", "").isdigit() and not once else 0
 
 
 # ---- in the pool

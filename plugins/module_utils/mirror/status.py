@@ -88,6 +88,7 @@ def status(
         "disks": disks,
         "last_on": {node["name"]: last_on(disks, node["name"]) for node in known},
         "behind": behind(disks),
+        "wiping": [text for node in known for text in wiping(node["name"], (node.get("info") or {}).get("wipes", []))],
     }
     found["summary"] = summary(found)
     found["table"] = table(disks)
@@ -238,6 +239,17 @@ def summary(found: Mapping[str, Any]) -> str:
     silent = [node["name"] for node in found["nodes"] if not node["reachable"]]
     text = f"{count} mirrored {'disk' if count == 1 else 'disks'}" + (f": {', '.join(parts)}" if parts else "")
     return text + (f". No answer from {', '.join(silent)}" if silent else "") + "."
+
+
+def wiping(node: str, wipes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a node zeroes: one sentence, and one for each problem."""
+    todo = list(wipes)
+    if not todo:
+        return []
+    size, done = sum(wipe["size"] for wipe in todo), sum(wipe["zeroed"] for wipe in todo)
+    text = (f"{node} zeroes what removed legs have left, or room for new ones: {size_text(done) if done else '0 B'} of {size_text(size)} "
+            f"({100 * done // size} %).")
+    return [text, *(f"{node} cannot go on with {wipe['name']}: {wipe['problem']}" for wipe in todo if wipe["problem"])]
 
 
 def row(disk: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import PATHS, path
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import PATHS, path, zeroed
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
@@ -16,8 +16,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import saved
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, read, run
+from ansible_collections.nobloat.xen.plugins.module_utils.node.wipe import problems
 
 PV_FIELDS = "pv_name,pv_uuid,pv_size,pv_free,vg_name,vg_size,vg_free,vg_extent_size,pv_count"
+SEGMENT_FIELDS = f"{PV_FIELDS},pvseg_size,lv_name,lv_tags"
 FIELDS = "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_attr,origin,stripes,stripe_size"
 # Where LVM's settings are for those who change something: XCP-ng's dom0 has a folder of its own for them.
 LVM_FOLDERS = ("etc/lvm/master", "etc/lvm")
@@ -36,12 +38,13 @@ class Node:
 
     def look(self, groups: Optional[List[str]], devices: Optional[List[str]] = None) -> Dict[str, Any]:
         """All that there is; of logical volumes, those of some volume groups if they are named. And block devices."""
+        legs = self.legs(groups)
         return {
             "lvm_folder": next(f"/{path}" for path in LVM_FOLDERS if path == "etc/lvm" or os.path.isdir(os.path.join(self.root, path))),
             "disks": self.disks(devices or []),
             "boot_id": read(self.root, "proc/sys/kernel/random/boot_id"), "uptime": int(float(self._first("proc/uptime"))),
             "load": float(self._first("proc/loadavg")), "vgs": self.groups(groups),
-            "initiator": self.imports.initiator.name() or None, "legs": self.legs(groups), "exports": self.exported(),
+            "initiator": self.imports.initiator.name() or None, "legs": legs, "wipes": self.wipes(legs), "exports": self.exported(),
             "imports": [self.imports.look(target) for target in self.imports.initiator.targets()],
             "arrays": [self.arrays.view(array) for array in self.arrays.all()], "names": self.names(),
         }
@@ -58,19 +61,27 @@ class Node:
         return list(json.loads(out)["report"][0][key])
 
     def groups(self, wanted: Optional[List[str]]) -> List[Dict[str, Any]]:
-        """The volume groups, sorted, and what one volume over all of a group's disks can have at most."""
+        """The volume groups, sorted, and what one volume over all of a group's disks can have at most.
+
+        Spare volumes are room that a leg can have.
+        """
         found = {}  # type: Dict[str, Dict[str, Any]]
-        for row in self._report("pvs", "pv", PV_FIELDS):
+        for row in self._report("pvs", "pv", SEGMENT_FIELDS):
             name = row["vg_name"]
             if not name or (wanted and name not in wanted):
                 continue
-            pv = {"device": row["pv_name"], "uuid": row["pv_uuid"], "size": int(row["pv_size"]), "free": int(row["pv_free"])}
             group = found.setdefault(name, {
-                "name": name, "size": int(row["vg_size"]), "free": int(row["vg_free"]), "extent_size": int(row["vg_extent_size"]),
-                "pv_count": int(row["pv_count"]), "pvs": []})
-            group["pvs"].append(pv)
+                "name": name, "size": int(row["vg_size"]), "free": int(row["vg_free"]), "spare": 0,
+                "extent_size": int(row["vg_extent_size"]), "pv_count": int(row["pv_count"]), "pvs": {}})
+            pv = group["pvs"].setdefault(row["pv_uuid"], {
+                "device": row["pv_name"], "uuid": row["pv_uuid"], "size": int(row["pv_size"]), "free": int(row["pv_free"])})
+            if zeroed({"name": row["lv_name"], "tags": row["lv_tags"].split(",")}) is not None:  # a row for each segment
+                spare = int(row["pvseg_size"]) * group["extent_size"]
+                pv["free"] += spare
+                group["spare"] += spare
+                group["free"] += spare
         for group in found.values():
-            group["pvs"].sort(key=lambda pv: pv["device"])
+            group["pvs"] = sorted(group["pvs"].values(), key=lambda pv: str(pv["device"]))
             group["free_striped"] = group["pv_count"] * min(pv["free"] for pv in group["pvs"])
         return sorted(found.values(), key=lambda group: str(group["name"]))
 
@@ -90,6 +101,17 @@ class Node:
                 "identity": self.blocks.identity(device) or None, "users": self.blocks.users(device, opened),
             }
         return sorted(found.values(), key=lambda leg: (leg["vg"], leg["name"]))
+
+    def wipes(self, legs: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+        """The spare volumes that are not zeroed yet, and how far they are."""
+        wrong = problems(self.root)
+        found = []
+        for leg in legs:
+            done = zeroed(leg)
+            if done is not None and done < leg["size"]:
+                found.append({"vg": leg["vg"], "name": leg["name"], "size": leg["size"], "zeroed": done,
+                              "percent": 100 * done // leg["size"], "problem": wrong.get(leg["device"], "")})
+        return found
 
     def disks(self, devices: List[str]) -> List[Dict[str, Any]]:
         """What is on block devices."""

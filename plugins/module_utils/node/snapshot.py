@@ -23,6 +23,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     Result,
     run,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.spares import Spares
 
 PREFIX = "backup-"  # names of volumes that begin so are no legs
 FIELDS = "vg_name,lv_name,lv_size,vg_free,vg_extent_size,origin,pool_lv,segtype"
@@ -103,6 +104,7 @@ class Volumes:
 
     def __init__(self, command: Callable[..., Result] = run) -> None:
         self.run = command
+        self.spares = Spares(command)
 
     def find(self, vg: str, name: str) -> Optional[Dict[str, Any]]:
         """{vg, name, size, free (of the group), extent, origin, thin}, sizes in bytes; None if there is no such volume."""
@@ -140,15 +142,21 @@ class Snapshot:
         return max(1, -(-size // self.leg["extent"])) * self.leg["extent"]
 
     def check(self, wanted: str) -> None:
-        if not self.leg["thin"] and self.size(wanted) > self.leg["free"]:
+        free = self.leg["free"]
+        if not self.leg["thin"] and self.size(wanted) > free:
+            free += self.volumes.spares.room(self.leg["vg"])
+        if not self.leg["thin"] and self.size(wanted) > free:
             raise NodeError(f"The snapshot needs {self.size(wanted)} bytes, and volume group {self.leg['vg']} has only "
-                            f"{self.leg['free']} left. Make room, or take a smaller snapshot_size.")
+                            f"{free} left. Make room, or take a smaller snapshot_size.")
 
     def make(self, wanted: str) -> None:
         origin = f"{self.leg['vg']}/{self.leg['name']}"
         if self.leg["thin"]:
             self.run("lvcreate", "-y", "-s", "-kn", "-n", self.name, origin)
         else:
+            if self.size(wanted) > self.leg["free"]:
+                spares = self.volumes.spares
+                spares.locked(lambda: spares.release(self.leg["vg"], self.size(wanted) - self.leg["free"]))
             self.run("lvcreate", "-y", "-s", "-n", self.name, "-L", f"{self.size(wanted)}b", origin)
 
     def used(self) -> float:

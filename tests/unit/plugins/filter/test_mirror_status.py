@@ -148,6 +148,18 @@ def test_words() -> None:
     assert [size_text(size) for size in (None, 512, 3 << 20, 20 * GIB, 1536 * GIB)] == ["?", "512 B", "3 MiB", "20 GiB", "1.5 TiB"]
 
 
+def test_what_is_being_zeroed_is_told() -> None:
+    wipes = [{"name": "spare-1", "size": 3 * GIB, "zeroed": GIB, "problem": ""},
+             {"name": "spare-2", "size": GIB, "zeroed": 0, "problem": "/dev/vg0/spare-2 is <used>."}]
+    nodes = [*TWO, {"name": "node3", "pool": "alpha", "info": {"wipes": wipes}}]
+    assert mirror_status(TWO, [WEB1], {})["wiping"] == []
+    assert mirror_status(nodes, [WEB1], {})["wiping"] == [
+        "node3 zeroes what removed legs have left, or room for new ones: 1 GiB of 4 GiB (25 %).",
+        "node3 cannot go on with spare-2: /dev/vg0/spare-2 is <used>."]
+    text = page(nodes, [WEB1])
+    assert '<p class="wiping">node3 zeroes what' in text and "is &lt;used&gt;." in text and '"wiping"' not in page(TWO, [WEB1])
+
+
 def test_bad_input_is_told() -> None:
     with pytest.raises(AnsibleFilterError, match="mirror_info"):
         mirror_status([{"pool": "alpha"}])

@@ -127,7 +127,7 @@ def test_a_leg_that_is_alone_gets_its_partner() -> None:
         ([guest("Web")], TWO, [], "'Web' cannot be the name of a mirrored guest"),
         ([guest("web_1")], TWO, [], "'web_1' cannot be"),
         ([guest("1web")], TWO, [], "'1web' cannot be"),
-        ([guest("backup1")], TWO, [], "names that begin with backup, moved, snapshot, pvmove are not for guests"),
+        ([guest("backup1")], TWO, [], "names that begin with backup, moved, spare, snapshot, pvmove are not for guests"),
         ([guest("web1", {"name": "0", "size": "1GiB"})], TWO, [], "'0' cannot be the name of a mirrored disk"),
         ([guest("a" * 40, {"name": "b" * 40, "size": "1GiB"})], TWO, [], "too long"),
         ([guest("web1", {"name": "data"})], TWO, [], "Disk data of guest web1 needs a size"),

@@ -208,6 +208,25 @@ def test_only_what_is_more_than_zeros_is_written() -> None:
 # ---- snapshots
 
 
+class SpareRoom:
+    """Spare volumes of some bytes altogether."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.held = False
+        self.released: list[tuple[str, int]] = []
+
+    def room(self, _vg: str) -> int:
+        return self.size
+
+    def release(self, vg: str, size: int) -> None:
+        self.released.append((vg, size))
+
+    def locked(self, work: Any) -> Any:
+        self.held = True
+        return work()
+
+
 class Lvm(Volumes):
     """Volumes that do not exist; `status` is what dmsetup says."""
 
@@ -216,6 +235,7 @@ class Lvm(Volumes):
         self.found = list(found)
         self.status = ""
         self.calls: list[str] = []
+        self.spares: Any = SpareRoom()
 
     def command(self, *argv: str, **_options: Any) -> Result:
         self.calls.append(" ".join(argv))
@@ -241,6 +261,17 @@ def test_size_of_a_snapshot_in_whole_extents(wanted: str, size: int) -> None:
 def test_snapshots_that_cannot_be(wanted: str, words: str) -> None:
     with pytest.raises(NodeError, match=words):
         Snapshot(Lvm(LEG), LEG).check(wanted)
+
+
+def test_a_snapshot_may_have_room_that_is_kept_for_new_legs() -> None:
+    lvm = Lvm(LEG)
+    lvm.spares.size = 12 << 20
+    Snapshot(lvm, LEG).check("50%")
+    Snapshot(lvm, LEG).make("50%")
+    assert lvm.spares.released == [("vg0", (52 - 40) << 20)] and lvm.spares.held
+    lvm.spares.size = 8 << 20
+    with pytest.raises(NodeError, match=f"has only {48 << 20} left"):
+        Snapshot(lvm, LEG).check("50%")
 
 
 def test_thin_volumes_have_snapshots_without_a_size() -> None:

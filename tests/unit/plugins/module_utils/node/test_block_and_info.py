@@ -28,7 +28,7 @@ LVS = {"report": [{"lv": [
      "stripes": "1", "stripe_size": "0"}]}]}
 PVS = {"report": [{"pv": [
     {"pv_name": name, "pv_uuid": f"uuid of {name}", "pv_size": "2143289344", "pv_free": free, "vg_name": group, "vg_size": "4286578688",
-     "vg_free": "3951034368", "vg_extent_size": "4194304", "pv_count": "2"}
+     "vg_free": "3951034368", "vg_extent_size": "4194304", "pv_count": "2", "pvseg_size": "1", "lv_name": "", "lv_tags": ""}
     for name, group, free in (("/dev/sdc", "vg0", "2143289344"), ("/dev/sdb", "vg0", "1807745024"), ("/dev/sda2", "system", "0"),
                               ("/dev/sdd", "", "2147483648"))]}]}
 
@@ -127,11 +127,31 @@ def test_info(root: Path) -> None:
     (group,) = found["vgs"]
     assert [pv["device"] for pv in group["pvs"]] == ["/dev/sdb", "/dev/sdc"] and group["pvs"][0]["free"] == 1807745024
     assert {key: value for key, value in group.items() if key != "pvs"} == {
-        "name": "vg0", "size": 4286578688, "free": 3951034368, "extent_size": 4194304, "pv_count": 2, "free_striped": 2 * 1807745024}
+        "name": "vg0", "size": 4286578688, "free": 3951034368, "spare": 0, "extent_size": 4194304, "pv_count": 2,
+        "free_striped": 2 * 1807745024}
     assert (found["boot_id"], found["uptime"], found["load"]) == ("5bd7a9d4-3c1c-4f0a-8d8a-0f6c2f1f5a7e", 95, 0.25)
     (export,) = found["exports"]
     assert export["saved"] and not export["enabled"] and "hush" not in json.dumps(found)
     assert (found["initiator"], found["imports"], found["arrays"]) == ("iqn.2026-11.test.nobloat:node1", [], [])
+
+
+def test_spare_volumes_are_room_and_told_while_they_are_wiped(root: Path) -> None:
+    """What `pvs` and `lvs` say of one that lies on both disks of its group."""
+    spare = {"lv_name": "spare-1", "lv_tags": "nobloat.wanted,nobloat.zeroed=8388608", "pvseg_size": "8"}
+    foreign = {"lv_name": "spare-parts", "lv_tags": "", "pvseg_size": "3"}
+    lvs = [{**LVS["report"][0]["lv"][0], "lv_size": str(64 << 20), **spare}, {**LVS["report"][0]["lv"][0], "lv_uuid": "y", **foreign}]
+    disks = PVS["report"][0]["pv"]
+    pvs = [{**disk, **segment} for disk in disks for segment in (spare, foreign, {}) if disk["vg_name"] == "vg0"]
+    put(root, "run/nobloat-wipe.json", json.dumps({"/dev/vg0/spare-1": "The disk is broken."}))
+
+    def command(*argv: str, **_options: Any) -> Result:
+        return Result(0, json.dumps({"report": [{"lv": lvs, "pv": pvs}]}), "")
+
+    node = Node(str(root), command)
+    (group,) = node.groups(["vg0"])
+    assert (group["spare"], group["free"], group["free_striped"]) == (64 << 20, 3951034368 + (64 << 20), 2 * (1807745024 + (32 << 20)))
+    assert node.wipes(node.legs(["vg0"])) == [{
+        "vg": "vg0", "name": "spare-1", "size": 64 << 20, "zeroed": 8 << 20, "percent": 12, "problem": "The disk is broken."}]
 
 
 def test_a_value_that_changes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

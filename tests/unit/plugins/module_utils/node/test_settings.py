@@ -19,7 +19,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Apply
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result
 from ansible_collections.nobloat.xen.plugins.module_utils.node.san import San
 
-PV = {"pv_size": "1", "pv_free": "1", "vg_size": "1", "vg_free": "1", "vg_extent_size": "1", "pv_count": "1"}
+PV = {"pv_size": "1", "pv_free": "1", "vg_size": "1", "vg_free": "1", "vg_extent_size": "1", "pv_count": "1",
+      "pvseg_size": "1", "lv_name": "", "lv_tags": ""}
 
 
 class Commands:
