@@ -22,6 +22,13 @@ def dead_hosts(module: XapiModule, hosts: Records, refs: Iterable[str]) -> list[
     return [ref for ref in refs if not metrics.get(hosts[ref]["metrics"], {}).get("live")]
 
 
+def same_value(key: str, live: str | None, wanted: str) -> bool:
+    """Whether a key of a device_config is as it is wanted; booleans, iSCSI names and SCSI identities are the same in any case."""
+    if wanted.lower() in ("true", "false") or key.lower() in ("targetiqn", "scsiid"):
+        return (live or "").lower() == wanted.lower()
+    return live == wanted
+
+
 class Attachments:
     """The PBDs of an SR that is there (`sr`), or is yet to be introduced (then `sr["ref"]` is set by the step that does)."""
 
@@ -36,7 +43,7 @@ class Attachments:
         """
         for pbd in self.pbds:
             live = pbd["device_config"]
-            differing = [key for key, value in config.items() if live.get(key) != value and not key.endswith("_secret")]
+            differing = [key for key, value in config.items() if not same_value(key, live.get(key), value) and not key.endswith("_secret")]
             if differing:
                 raise self._differs(pbd, [f"{key} is {live.get(key)!r}, not {config[key]!r}" for key in differing])
         if secrets and self.pbds:

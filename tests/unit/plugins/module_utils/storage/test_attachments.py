@@ -97,6 +97,14 @@ def test_what_the_user_gives_is_compared_on_every_host():
         given.compare({"options": "ro"}, {})
 
 
+def test_what_means_the_same_is_the_same():
+    given = places(Module(), pbd("h1", targetIQN="iqn.2026-11.test:Disk", multihomed="True", SCSIid="3600A"))
+    given.compare({"targetIQN": "iqn.2026-11.test:disk", "multihomed": "true", "SCSIid": "3600a"}, {})
+    for wrong in ({"server": "NAS"}, {"multihomed": "false"}, {"multiSession": "true"}):
+        with pytest.raises(ValueError, match="another device_config"):
+            given.compare(wrong, {})
+
+
 def test_secrets_are_compared_by_what_they_hold():
     kept = {"secret": {"r1": {"uuid": "u1", "value": "right"}}}
     given = places(Module(kept), pbd("h1", password_secret="u1"))
