@@ -40,33 +40,35 @@ options:
     description:
       - With V(observed), the module only looks.
       - With V(starting), O(owner) has the lease and may start the guest. Others cannot take it for O(lease_time).
+      - With V(restoring), the same, and O(owner) is going to restore a disk of the guest (M(nobloat.xen.leg_restore)). Others cannot
+        take it for as long as that goes on either.
       - With V(started), the lease is marked as used; the guest has started.
       - With V(released), the lease is given back without a start. It is left alone if it is not that of O(owner).
       - With V(synced), the legs on this node are marked as complete at this moment. A node that boots later may miss writes, and
         its legs are not trusted alone until they are marked again.
       - With V(stale), that mark is removed.
     type: str
-    choices: [observed, starting, started, released, synced, stale]
+    choices: [observed, starting, restoring, started, released, synced, stale]
     default: observed
   owner:
     description:
       - Who has the lease; letters, digits, and the signs V(_), V(+), V(.), V(/), V(=), V(!), V(#), V(&), V(-).
       - It has to differ from run to run.
-      - Needed with V(starting), V(started) and V(released) of O(state).
+      - Needed with V(starting), V(restoring), V(started) and V(released) of O(state).
     type: str
   seen:
     description:
       - Generation of the lease that was there before, 0 for none. If it is another now, somebody else is at work, and the
-        module fails. Needed with O(state=starting).
+        module fails. Needed with O(state=starting) and O(state=restoring).
     type: int
   generation:
     description:
-      - Generation of the lease, larger than those of all other nodes. Needed with V(starting), V(started) and V(released) of
-        O(state). With O(state=synced), the one that the legs have caught up with; if omitted, it stays.
+      - Generation of the lease, larger than those of all other nodes. Needed with V(starting), V(restoring), V(started) and
+        V(released) of O(state). With O(state=synced), the one that the legs have caught up with; if omitted, it stays.
     type: int
   lease_time:
     description:
-      - Seconds for which the lease of another owner who is starting the guest is respected.
+      - Seconds for which the lease of another owner who is starting the guest, or restoring a disk of it, is respected.
     type: int
     default: 120
   host:
@@ -90,7 +92,7 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: partial
-    details: V(starting) of O(state) renews a lease that the owner has already.
+    details: V(starting) and V(restoring) of O(state) renew a lease that the owner has already.
 requirements:
   - LVM, and mdadm to look at the age of the legs
 seealso:
@@ -140,7 +142,7 @@ lease:
       type: int
       sample: 7
     state:
-      description: V(starting), V(started) or V(released).
+      description: V(starting), V(restoring), V(started) or V(released).
       type: str
       sample: started
     owner:
@@ -175,7 +177,7 @@ lease:
       sample: []
 evidence:
   description: What the node knows, after the lease was taken if it was.
-  returned: with V(observed) and V(starting) of O(state)
+  returned: with V(observed), V(starting) and V(restoring) of O(state)
   type: dict
   contains:
     initiator:
@@ -186,6 +188,10 @@ evidence:
       description: The beginning of the node's boot id.
       type: str
       sample: 382d146e
+    restores:
+      description: Whether a process on this node restores a disk of the guest at this moment.
+      type: bool
+      sample: false
     domains:
       description: Domains with the guest's name or uuid that run here, each with C(uuid), C(id) and C(name).
       type: list
@@ -276,7 +282,8 @@ SPEC = {
     "uuid": {"type": "str"},
     "legs": {"type": "list", "elements": "str"},
     "vg": {"type": "str"},
-    "state": {"type": "str", "choices": ["observed", "starting", "started", "released", "synced", "stale"], "default": "observed"},
+    "state": {"type": "str", "default": "observed",
+              "choices": ["observed", "starting", "restoring", "started", "released", "synced", "stale"]},
     "owner": {"type": "str"},
     "seen": {"type": "int"},
     "generation": {"type": "int"},
@@ -289,12 +296,12 @@ SPEC = {
 
 def main() -> None:
     module = NodeModule(SPEC, required_if=[
-        ("state", "starting", ["owner", "seen", "generation"]), ("state", "started", ["owner", "generation"]),
-        ("state", "released", ["owner", "generation"])])
+        ("state", "starting", ["owner", "seen", "generation"]), ("state", "restoring", ["owner", "seen", "generation"]),
+        ("state", "started", ["owner", "generation"]), ("state", "released", ["owner", "generation"])])
     params = module.params
     witness = Witness(params["name"], params["uuid"] or "", params["vg"] or "", params["legs"])
     leases = Leases(witness)
-    asked = params["state"] in ("observed", "starting")
+    asked = params["state"] in ("observed", "starting", "restoring")
 
     def plan(_module: NodeModule) -> Plan:
         planned = leases.plan(params, module.check_mode)

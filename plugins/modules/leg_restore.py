@@ -43,9 +43,26 @@ options:
   halves:
     description:
       - Paths of all halves of the mirror on this node, as C(/dev/mirror/NODE/LEG). All of them have to be there, and to carry the
-        superblock of the same mirror. It is for you to know that the guest is stopped; what can be seen from this node is checked.
+        superblock of the same mirror. Nobody on this node can use them, or start the guest, while the module works. It is for you to
+        know that no other node uses them; see O(state=held).
     type: list
     elements: path
+  state:
+    description:
+      - What to do with O(halves).
+      - With V(restored), all of it.
+      - With V(held), only the beginning of it. If their data are not as the backup, the halves are taken out of their mirror, so that
+        nobody can begin to use them. Ask all nodes then whether somebody had begun before, and go on with V(restored), or with V(unheld).
+      - With V(unheld), halves that were taken out of their mirror are put back. It fails if data may have been written to them.
+    type: str
+    choices: [held, restored, unheld]
+    default: restored
+  owner:
+    description:
+      - Who has the lease of the guest on this node, in state V(restoring) of M(nobloat.xen.guest_lease). It is renewed, and the module
+        fails if it was lost. Not looked for where the node has no leg of the guest.
+      - If omitted, nobody may be starting the guest, or restoring a disk of it.
+    type: str
   overwrite:
     description:
       - Consent that what is on the disk is lost. Needed with O(halves), unless the disk has the data of the backup already.
@@ -96,6 +113,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+held:
+  description: Whether the halves are out of their mirror now, or would be in check mode.
+  returned: with O(halves)
+  type: bool
+  sample: true
 restore:
   description: What was done, or would be in check mode. With O(archive), C(archive), C(path) and the C(size) of the archive in
     bytes; with O(halves), for each of them whether it is as the backup.
@@ -116,6 +138,8 @@ SPEC = {
     "volume": {"type": "path", "required": True},
     "generation": {"type": "str"},
     "halves": {"type": "list", "elements": "path"},
+    "state": {"type": "str", "choices": ["held", "restored", "unheld"], "default": "restored"},
+    "owner": {"type": "str"},
     "overwrite": {"type": "bool", "default": False},
     "archive": {"type": "path"},
     "path": {"type": "str"},

@@ -34,6 +34,10 @@ def _legs(legs: Iterable[Mapping[str, Any]], guest: str, disk: str | None) -> di
     own = [dict(leg) for leg in legs if leg["guest"] == guest]
     if not own:
         raise ValueError(f"No node that answers has a leg of a guest {guest}.")
+    restoring = [leg["node"] for leg in own if leg["lease"] and leg["lease"]["state"] == "restoring"]
+    if restoring:
+        raise ValueError(f"A restore of a disk of {guest} has not ended (lease on {', '.join(restoring)}). Wait for it, or run it again "
+                         "(playbook nobloat.xen.restore). Nothing was changed.")
     disks = sorted({leg["disk"] for leg in own})
     if disk and disk not in disks:
         raise ValueError(f"Guest {guest} has no mirrored disk {disk}; it has {', '.join(disks)}.")

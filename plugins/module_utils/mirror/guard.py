@@ -17,6 +17,8 @@ Facts = Mapping[str, Any]
 # States of legs whose data cannot be looked at, and of those that the guest may see when it starts.
 LOST = ("unreachable", "unreadable")
 USABLE = ("current", "blank", "incomplete")
+# States of a lease that keep others away for a while, in words.
+CLAIMS = {"starting": "starting it", "restoring": "restoring a disk of it"}
 
 
 @dataclass
@@ -136,6 +138,8 @@ def _node(case: Case, node: str, verdict: Verdict) -> None:
         tell(f"It runs on {node}: domain {domain['id']}, {domain['name']}, {domain['uuid']}.")
     if not evidence["domains_known"]:
         tell(f"{node} cannot say which domains run on it: {evidence.get('domains_error', 'no reason given')}.")
+    if evidence.get("restores"):
+        tell(f"{node} restores a disk of it at this moment. Wait until that is done.")
     known = {other["evidence"].get("initiator") for other in case.nodes.values() if other}
     for leg in evidence["legs"]:
         for user in leg["users"]:
@@ -208,9 +212,9 @@ def _leases(case: Case, verdict: Verdict) -> None:
             if has_leg and not (mine and lease["generation"] == case.generation):
                 verdict.reasons.append(f"The lease on {node} has got lost to {lease['owner']}." if lease
                                        else f"There is no lease on {node} any more.")
-        elif lease and not mine and lease["state"] == "starting" and lease["age"] < case.lease_time:
-            verdict.reasons.append(f"{lease['owner']} has been starting it for {lease['age']} seconds (lease on {node}). Wait for "
-                                   f"{case.lease_time - lease['age']} seconds if that was interrupted.")
+        elif lease and not mine and lease["state"] in CLAIMS and lease["age"] < case.lease_time:
+            verdict.reasons.append(f"{lease['owner']} has been {CLAIMS[lease['state']]} for {lease['age']} seconds (lease on {node}). "
+                                   f"Wait for {case.lease_time - lease['age']} seconds if that was interrupted.")
     verdict.generation = case.generation or max([0, *verdict.seen.values()]) + 1
 
 

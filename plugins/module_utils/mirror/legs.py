@@ -83,6 +83,11 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
         elif stripes > group["pv_count"]:
             found["troubles"].append(f"{leg['node']} cannot make {stripes} stripes: {leg['vg']} has {group['pv_count']} disks.")
         elif not volume or volume["size"] < size:
+            if volume and _restoring(leg["guest"], nodes):
+                # Its superblocks lie where the end was, and a restore would not find them any more.
+                found["troubles"].append(f"{leg['node']}/{leg['name']} cannot grow: a restore of a disk of {leg['guest']} has not ended. "
+                                         "Wait for it, or run it again (playbook nobloat.xen.restore).")
+                continue
             grown = size - (volume["size"] if volume else 0)
             needed[leg["node"], leg["vg"]] = needed.get((leg["node"], leg["vg"]), 0) + grown
             if leg["node"] == node:
@@ -164,6 +169,12 @@ def _cell(name: Mapping[str, Any] | None, leg: Mapping[str, Any] | None) -> str:
 
 def _words(found: Mapping[str, Any]) -> str:
     return f"{found['size']} bytes, {found['identity']}"
+
+
+def _restoring(guest: str, nodes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a lease says that a disk of a guest is being restored, or was when that was broken off."""
+    return any(volume["lease"] and volume["lease"]["state"] == "restoring" and tags(volume).get("guest") == guest
+               for info in nodes.values() if info for volume in info["legs"])
 
 
 def _disk(leg: Mapping[str, Any]) -> tuple[str, str]:

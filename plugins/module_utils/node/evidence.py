@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from typing import Any, Callable, Dict, List, Optional
@@ -16,6 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     UUID,
     path,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import BETWEEN, exporter, locked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
@@ -30,8 +32,11 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import restoring
 
 BOOT_DIGITS = 8
-# Seconds between the two looks that tell whether writes arrive, and who uses a leg for longer than a moment.
-BETWEEN = 0.7
+
+
+def restore_lock(root: str, guest: str) -> str:
+    """The file that whoever restores a disk of a guest has locked for as long as he writes."""
+    return os.path.join(root, "run/lock", "nobloat-restore-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", guest))
 
 
 class Witness:
@@ -82,6 +87,7 @@ class Witness:
         users = {path: sorted(set(before[path][0]) & set(after[path][0])) for path in devices}
         return dict(
             domains, initiator=Initiator(self.root, self.run).name(), boot=self.boot(),
+            restores=locked(restore_lock(self.root, self.name)),
             legs=[dict({key: leg[key] for key in ("vg", "name", "uuid", "device", "active")}, users=users[leg["device"]],
                        writes=after[leg["device"]][1] - before[leg["device"]][1], **exports[leg["device"]], **halves[leg["device"]])
                   for leg in volumes],
@@ -112,13 +118,8 @@ class Witness:
 
     def export(self, device: str) -> Dict[str, Any]:
         """Whether a leg is exported, and to whom right now."""
-        number = self.blocks.number(device)
-        for backstore in self.lio.backstores():
-            path = read(backstore, "udev_path")
-            if path and (path == device or self.blocks.number(path) == number != ""):
-                found = self.lio.read(os.path.basename(backstore))
-                return {"exported": True, "sessions": found["sessions"]}
-        return {"exported": False, "sessions": []}
+        name = exporter(self.blocks, device)
+        return {"exported": bool(name), "sessions": self.lio.read(name)["sessions"] if name else []}
 
     def half(self, leg: Dict[str, Any]) -> Dict[str, Any]:
         """The superblock of a leg: `half` is None where it has none, and `unreadable` says why that is not known.

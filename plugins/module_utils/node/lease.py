@@ -5,13 +5,15 @@
 
     nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<boot>][:held=<boot>][:host=<node>][:dead=<node>+<node>]
 
-The generation grows with each start. The time is in seconds since 1970 by the node's clock. The states: `starting` keeps
-others away for a while, `started` and `released` do not. `synced` says in which life of the node (the beginning of its boot id)
+The generation grows with each start. The time is in seconds since 1970 by the node's clock. The states: `starting` and
+`restoring` keep others away for a while, `started` and `released` do not. A process that restores a disk has a lock as well: others
+are kept away for as long as it lives, and for a while after it was killed.
+
+`synced` says in which life of the node (the beginning of its boot id)
 its legs were last known to be complete; one that has booted since then may have missed writes. No clock can spoil that. While
 the guest starts nobody knows which legs it takes, so the mark is held back until it is known, or the start was given up.
 """
 
-import fcntl
 import os
 import re
 import time
@@ -19,12 +21,14 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import LEASE
-from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
-from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import parse, text
+from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness, restore_lock
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, locked
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import CLAIMS, parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 PATIENCE = 30.0
+LEASE_TIME = 120  # seconds for which a claim that is not renewed is respected
 # XenServer's dom0 has this at 1, so that nothing but its storage manager writes.
 WRITABLE = ("--config", "global/metadata_read_only=0")
 
@@ -38,7 +42,8 @@ class Leases:
         self.volume = ""
         self.tags: List[str] = []
         self.current: Dict[str, Any] = {}
-        self._lock: Optional[Any] = None
+        self._lock: Any = None
+        self._restore: Any = None
 
     def read(self) -> None:
         """Look which leg carries the lease; it is the first one where none does yet."""
@@ -56,20 +61,30 @@ class Leases:
 
     def lock(self) -> None:
         """Nobody else on this node reads and writes the guest's lease until this process ends."""
-        folder = os.path.join(self.witness.root, "run/lock")
-        os.makedirs(folder, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9_.+-]", "_", self.witness.name)
-        self._lock = open(os.path.join(folder, f"nobloat-lease-{name}"), "w")  # noqa: SIM115 - held until the process ends
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                if time.monotonic() > end:
-                    raise NodeError(f"Another process on this node has held the lease of {self.witness.name} for {PATIENCE:g} "
-                                    "seconds.") from None
-            time.sleep(0.1)
+        self._lock = flock(os.path.join(self.witness.root, "run/lock", f"nobloat-lease-{name}"),
+                           f"Another process on this node has held the lease of {self.witness.name} for {PATIENCE:g} seconds.", PATIENCE)
+
+    def restore(self, owner: str) -> None:
+        """Hold the guest for a restore of one of its disks, until this process ends. Raises NodeError if it is somebody else's."""
+        self._restore = flock(restore_lock(self.witness.root, self.witness.name), f"Another restore of a disk of {self.witness.name} is at "
+                              "work on this node. Wait until it is done.", PATIENCE)
+        self.renew(owner)
+
+    def renew(self, owner: str) -> None:
+        """Give the lease of a restore the present time. A node without a leg of the guest has none."""
+        self.lock()
+        try:
+            self.read()
+            mine = bool(self.current) and (self.current["owner"], self.current["state"]) == (owner, "restoring")
+            if owner and self.volume and not mine:
+                raise NodeError(f"{self.told()}. It is not that of {owner}, who wants to restore a disk. Start the restore again.")
+            if not mine and self.current and self.current["state"] in CLAIMS and self.view()["age"] < LEASE_TIME:
+                raise NodeError(f"{self.told()}. Wait until that is done.")
+            if mine:
+                self.write(dict(self.current, time=int(self.now())))
+        finally:
+            self._lock.close()
 
     def plan(self, params: Dict[str, Any], check_mode: bool = False) -> Plan:
         """What module guest_lease does. Raises NodeError where another has the lease."""
@@ -91,36 +106,40 @@ class Leases:
     def wanted(self, params: Dict[str, Any]) -> Dict[str, Any]:
         """The lease that has to be written, or the current one where nothing has to."""
         state, current = params["state"], self.current
-        if state == "starting":
+        if state in CLAIMS:
             return self._taken(params)
         if state in ("synced", "stale"):
             return self._marked(params, state == "synced")
         mine = bool(current) and (current["owner"], current["generation"]) == (params["owner"], params["generation"])
         if state == "released":
             # Not the lease that is gone already, nor one of somebody else.
-            if not mine or current["state"] != "starting":
+            if not mine or current["state"] not in CLAIMS:
                 return current
             return dict(current, state="released", time=int(self.now()), synced=current["held"], held="")
         if not mine:
             raise NodeError(f"{self.told()}. It is not the lease of {params['owner']} any more: the guest took longer to start "
                             "than the lease lasts, and somebody else went on.")
+        if current["state"] == "restoring":
+            raise NodeError(f"{self.told()}. The guest is not to be started with it.")
         if current["state"] != "started":
             current = dict(current, state="started", time=int(self.now()), held="")
         return dict(current, synced=self.witness.boot()) if params["synced"] else current
 
     def _taken(self, params: Dict[str, Any]) -> Dict[str, Any]:
-        current, now = self.current, int(self.now())
+        current, now, state = self.current, int(self.now()), params["state"]
+        if locked(restore_lock(self.witness.root, self.witness.name)):
+            raise NodeError(f"A restore of a disk of {self.witness.name} is at work on this node. Wait until it is done.")
         mine = bool(current) and (current["owner"], current["generation"]) == (params["owner"], params["generation"])
         if not mine and (current.get("generation", 0) != params["seen"]):
             raise NodeError(f"{self.told()}. It was another when it was looked at: somebody else starts the guest at this moment.")
-        if not mine and current and current["state"] == "starting" and self.view()["age"] < params["lease_time"]:
-            raise NodeError(f"{self.told()}. Wait until it is started, or for {params['lease_time'] - self.view()['age']} seconds "
-                            "if that was interrupted.")
+        if not mine and current and current["state"] in CLAIMS and self.view()["age"] < params["lease_time"]:
+            raise NodeError(f"{self.told()}. Wait until it is {'started' if current['state'] == 'starting' else 'restored'}, or for "
+                            f"{params['lease_time'] - self.view()['age']} seconds if that was interrupted.")
         if params["generation"] <= current.get("generation", 0) and not mine:
             raise NodeError(f"generation has to grow: it is {current['generation']} already.")
-        if mine and current["state"] != "starting":
+        if mine and current["state"] != state:
             raise NodeError(f"{self.told()}. Take a new one.")
-        return {"generation": params["generation"], "time": now, "state": "starting", "owner": params["owner"],
+        return {"generation": params["generation"], "time": now, "state": state, "owner": params["owner"],
                 "synced": "", "held": self.witness.boot() if params["synced"] else current.get("held") or current.get("synced", ""),
                 "host": params["host"] or "", "assumed_dead": sorted(params["assume_dead"] or [])}
 

@@ -14,7 +14,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 
 # What LVM lets into a tag (lvm(8), tags), without the colon.
 WORD = re.compile(r"[A-Za-z0-9_+./=!#&-]{1,200}")
-STATES = ("starting", "started", "released")
+STATES = ("starting", "restoring", "started", "released")
+# Those that keep others away for a while.
+CLAIMS = ("starting", "restoring")
 # What facts tell of a tag that cannot be understood.
 DAMAGED = "damaged"
 

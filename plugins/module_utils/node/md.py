@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     CommandError,
     NodeError,
@@ -151,7 +152,8 @@ class Arrays:
         size = self.blocks.size(path)
         found = displaced(path, size)
         if found:
-            put(path, size, found)
+            with Held(path, self.blocks) as device:
+                put(device, size, found)
 
     def path(self, array: str) -> str:
         """The path of the array by name, where udev made it, else by the kernel's name."""

@@ -183,7 +183,7 @@ class Mirror:
         command += [path for path in self.devices if path not in slow]
         command += ["--write-mostly", *slow] if slow else []
         for path in self.devices if self.params["allow_overwrite"] else ():
-            plan.step(f"wipe {path}", partial(self.arrays.run, "wipefs", "--all", path), gone=f"what was on {path}")
+            plan.step(f"wipe {path}", partial(self._wipe, path), gone=f"what was on {path}")
         plan.step(f"create mirror {self.params['name']}", partial(self._create, command))
         plan.after = {
             "name": self.params["name"], "device": self.target, "level": "raid1", "metadata": "1.0", "raid_devices": len(self.devices),
@@ -192,6 +192,8 @@ class Mirror:
         }
 
     def _create(self, command: List[str]) -> None:
+        for path in self.devices:
+            self._check_new(path, 0)  # once more: between the plan and this, somebody may have begun to use it
         try:
             with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
                 config.write(NO_BAD_BLOCKS)
@@ -283,16 +285,16 @@ class Mirror:
         for name, path in names.items():
             if name in good:
                 continue
-            half = self.arrays.half(path)
+            half, displaced = self.arrays.half(path), None
             if not half and not [user for user in self.blocks.users(path) if user != f"device {array}"]:
                 # It was away when its device grew, so the kernel could not move its superblock.
-                half = self.arrays.displaced(path)
-                if half and halves and half.uuid == halves[0][1].uuid:
-                    plan.step(f"put the superblock of {path} to its new end", partial(self.arrays.replaced, path))
+                half = displaced = self.arrays.displaced(path)
             if half and halves and half.uuid == halves[0][1].uuid:
                 apart = self._check_return(path, half, halves)
                 if name in faulty:
                     plan.step(f"remove the faulty {path}", partial(self._manage, array, "--remove", path))
+                if displaced:  # once it is no member any more: as long as it is, the array has it
+                    plan.step(f"put the superblock of {path} to its new end", partial(self.arrays.replaced, path))
                 self._plan_return(plan, path, apart)
             else:
                 if name in faulty:
@@ -365,9 +367,14 @@ class Mirror:
     def _lost(self, path: str) -> str:
         return f"what was on {path}" if self.params["allow_overwrite"] else ""
 
+    def _wipe(self, path: str) -> None:
+        self._check_new(path, 0)
+        self.arrays.run("wipefs", "--all", path)
+
     def _add(self, path: str, wipe: bool) -> None:
+        self._check_new(path, 0)
         if wipe:
-            self.arrays.run("wipefs", "--all", path)
+            self._wipe(path)
         self._manage(self._now(), *self._words(path), "--add", path)
 
     def _return(self, path: str, apart: bool) -> None:

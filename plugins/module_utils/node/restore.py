@@ -4,20 +4,23 @@
 """What module leg_restore plans: a backup goes back onto both halves of a mirror, or some of its files into an archive.
 Python 3.6 syntax.
 
-Both halves are written, so that they are the same without a resync. While that goes on, their superblocks have another magic
-number, which only this module knows: what is half restored cannot be started, and is not blank either. The numbers are put back
-last. A restore that was killed finds them so, and goes on.
+Both halves are written, so that they are the same without a resync. While that goes on, their superblocks carry a brand: what is
+half restored cannot be started, and is not blank either. It is taken away last. A restore that was killed finds it, and goes on.
+
+Nobody else may have the disk meanwhile. This node's users are kept away and looked for by Held. For those of other nodes there is the
+lease, and whoever has not asked for it is found in this way: first the brand (state held), by which nobody can begin to use the disk
+any more; then the other nodes are asked, and only if nobody had begun before, data are written (state restored). Until then the brand
+can be taken back (state unheld).
 """
 
 import contextlib
 import hashlib
-import mmap
 import os
-import struct
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import LOCKS, MOUNTS
+from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
     CHUNK,
     FILES,
@@ -26,6 +29,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
     digest,
     sums,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direct, Held
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
@@ -36,60 +41,27 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     own_mounts,
     supervised,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import RESTORING
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import (
+    BRANDS,
+    HELD,
+    MAGIC,
+    STEP,
+    WRITTEN,
+    place,
+    unbranded,
+)
 
-# struct mdp_superblock_1 (linux/raid/md_p.h) in little endian: magic, major_version; set_uuid, level, size, raid_disks.
-MAGIC, MARK = b"\xfc\x4e\x2b\xa9", RESTORING
-SUPERBLOCK = 4096  # bytes
 SECTOR = 512
-
-
-class Direct:
-    """A block device without the kernel's cache: what another machine wrote is seen, what is written is there. For `with`."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_DIRECT | os.O_SYNC)
-        self.buffer = mmap.mmap(-1, CHUNK)  # direct transfers want memory that is aligned
-
-    def __enter__(self) -> "Direct":
-        return self
-
-    def __exit__(self, *_error: Any) -> None:
-        os.close(self.descriptor)
-        self.buffer.close()
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Up to a CHUNK; offset and size in whole sectors."""
-        os.lseek(self.descriptor, offset, os.SEEK_SET)
-        with memoryview(self.buffer) as whole, whole[:size] as part:
-            if os.readv(self.descriptor, [part]) != size:
-                raise NodeError(f"The device ends before {offset + size}.")
-            return bytes(part)
-
-    def write(self, offset: int, block: bytes) -> None:
-        os.lseek(self.descriptor, offset, os.SEEK_SET)
-        with memoryview(self.buffer) as whole, whole[:len(block)] as part:
-            part[:] = block
-            if os.writev(self.descriptor, [part]) != len(block):
-                raise NodeError(f"The device ends before {offset + len(block)}.")
-
-
-def place(size: int) -> int:
-    """Where the superblock of metadata 1.0 lies on a device of some bytes (super_1_load in the kernel's md.c)."""
-    return ((size // SECTOR - 16) & ~7) * SECTOR
+HALF_DONE = "The disk is half restored, and cannot be started before a restore of it is complete. Run it again."
+OUT = "out of its mirror"  # a half with a brand
 
 
 def marked(raw: bytes, size: int) -> Optional[Half]:
-    """What is known of a half that is being restored: its superblock with our magic number. `size` is that of the device."""
-    if raw[:4] != MARK or struct.unpack_from("<I", raw, 4) != (1,):
-        return None
-    uuid = ":".join(f"{word:08x}" for word in struct.unpack_from(">4I", raw, 16))
-    level, = struct.unpack_from("<i", raw, 72)
-    sectors, = struct.unpack_from("<Q", raw, 80)
-    devices, = struct.unpack_from("<I", raw, 92)
+    """What is known of a half that is being restored, from its superblock. `size` is that of the device."""
+    found = unbranded(raw)
     # As mdadm would say it.
-    return Half(f"Version : 1.0\nArray UUID : {uuid}\nRaid Level : raid{level}\nRaid Devices : {devices}\n"
-                f"Array Size : {sectors // 2} KiB\nSuper Offset : {place(size) // SECTOR} sectors\n")
+    return Half(f"{found.examined()}\nArray Size : {found.get('size') // 2} KiB\nSuper Offset : {place(size) // SECTOR} sectors\n"
+                ) if found else None
 
 
 def inside(path: str) -> str:
@@ -109,85 +81,122 @@ class Restore:
         self.blocks = self.arrays.blocks
         self.name = params["name"] or f"{params['guest']}-{params['disk']}"
         self.store = Store(params["volume"], self.name, params["node"])
+        self.leases = Leases(Witness(params["guest"], root=self.blocks.root, command=self.arrays.run))
+        self.devices = {}  # type: Dict[str, Direct]
         self.lock = None  # type: Any
 
     def plan(self, check_mode: bool) -> Plan:
         """What module leg_restore does. Raises NodeError for whatever can be known before the first step."""
-        manifest = self.store.find(self.params["generation"])
-        self.manifest = manifest
-        self.text = self.store.check(manifest)
+        if self.params["archive"] or self.params["state"] != "unheld":
+            self.manifest = self.store.find(self.params["generation"])
+            self.text = self.store.check(self.manifest)
         if not check_mode:
             self.lock = lock(f"{LOCKS}/{self.name}", self.name)
         plan = Plan(f"restore of {self.name}", {})
         if self.params["archive"]:
             self._plan_archive(plan)
+            return plan
+        halves = self._hold(check_mode)
+        brands = {path: self._brand(path, half) for path, half in halves.items()}
+        if self.params["state"] == "unheld":
+            self._plan_unheld(plan, halves, brands)
         else:
-            self._plan_disk(plan)
+            self._plan_disk(plan, halves, brands)
         return plan
 
     # ---- a whole disk
 
-    def _plan_disk(self, plan: Plan) -> None:
-        manifest = self.manifest
+    def _hold(self, check_mode: bool) -> Dict[str, Half]:
+        """From now on nobody else on this node can have the disk, nor the guest be started by it."""
+        paths = self.params["halves"] or []
+        for path in paths:
+            if not self.blocks.name(path):
+                raise NodeError(f"{path} is not there. Both halves are written, so both nodes have to run (node_return).")
+        if len({self.blocks.identity(path) or path for path in paths}) < len(paths):
+            raise NodeError(f"{' and '.join(paths)} are the same device.")
+        for path in paths:
+            users = self.blocks.users(path)
+            if users:
+                raise NodeError(f"{path} is used by {', '.join(users)}. Stop the guest first.")
+        if not check_mode:
+            self.leases.restore(self.params["owner"] or "")
+        self.devices = {path: Direct(path) if check_mode else Held(path, self.blocks) for path in paths}
+        return self._check_halves({path: self._half(path) for path in paths})
+
+    def _plan_unheld(self, plan: Plan, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
+        if WRITTEN in brands.values():
+            raise NodeError(HALF_DONE)
+        for path, brand in brands.items():
+            if brand:
+                plan.before[path], plan.after[path] = OUT, "as it was"
+                plan.step(f"put {path} back into its mirror", partial(self._mark, path, halves[path], MAGIC[:4]))
+
+    def _plan_disk(self, plan: Plan, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
+        manifest, held = self.manifest, self.params["state"] == "held"
         if manifest["method"] != "blocks":
             raise NodeError(f"Generation {manifest['generation']} was made with method {manifest['method']}. Only one made with method "
                             "blocks is a disk; files can be put back into the guest while it runs (archive).")
         self.image = self.store.path(manifest["generation"], IMAGE)
         self.sums = self.text.decode().split()
-        halves = self._check_halves({path: self._half(path) for path in self.params["halves"] or []})
-        different = {path: self._different(path) for path in halves}
-        without = [path for path in halves if not self.arrays.half(path)]
-        plan.before = {path: "as the backup" if not different[path] else "other data" for path in halves}
-        plan.after = dict.fromkeys(halves, "as the backup")
-        if not without and not any(different.values()):
+        for path, half in halves.items():
+            if half.size < manifest["size"] or half.place < half.size:
+                raise NodeError(f"{path} has room for {half.size} bytes, and the backup has {manifest['size']}.")
+        whole = not any(brands.values())  # one with a brand is written in any case
+        same = {path: whole and next(self._different(path), None) is None for path in halves}
+        plan.facts["held"] = not whole
+        plan.before = {path: OUT if brands[path] else "as the backup" if same[path] else "other data" for path in halves}
+        plan.after = dict.fromkeys(halves, OUT if held else "as the backup")
+        if all(same.values()):
+            plan.after = plan.before
             return
         if not self.params["overwrite"]:
-            raise NodeError(f"The disk {self.name} has other data than generation {manifest['generation']}, in "
-                            f"{max(map(len, different.values()))} of {len(self.sums)} parts. They would be lost; use overwrite: true if "
-                            "that is what you want.")
-        plan.step("compare the backup with its digests", self._check_image)
+            raise NodeError(f"The disk {self.name} has other data than generation {manifest['generation']}. They would be lost; use "
+                            "overwrite: true if that is what you want.")
+        plan.facts["held"] = held
+        if held or set(brands.values()) != {HELD}:  # which is put there only after this
+            plan.step("compare the backup with its digests", self._check_image)
         plan.step("have signals of our own", end_orderly)
-        steps = [(f"take {path} out of its mirror", partial(self._brand, path, half, MARK)) for path, half in halves.items()]
-        steps += [(f"write {len(parts)} parts of {path}", partial(self._write, path, parts)) for path, parts in different.items()]
-        steps += [(f"read {path} again", partial(self._verify, path)) for path in halves]
-        steps += [(f"put {path} back into its mirror", partial(self._brand, path, half, MAGIC)) for path, half in halves.items()]
-        for text, work in steps:
-            plan.step(text, partial(self._to_the_end, work))
+        plan.step("look for users of the disk again", self._check_users)
+        for path, half in halves.items():
+            if not brands[path]:
+                work = partial(self._mark, path, half, HELD)
+                # Not taken back where data may have been written after it.
+                plan.step(f"take {path} out of its mirror", work if held else partial(self._to_the_end, work),
+                          partial(self._mark, path, half, MAGIC[:4]) if held else None)
+        if not held:
+            steps = [(f"note that {path} is being written", partial(self._mark, path, half, WRITTEN)) for path, half in halves.items()]
+            steps += [(f"write {path}", partial(self._write, path)) for path in halves]
+            steps += [(f"read {path} again", partial(self._verify, path)) for path in halves]
+            steps += [(f"put {path} back into its mirror", partial(self._mark, path, half, MAGIC[:4])) for path, half in halves.items()]
+            for text, work in steps:
+                plan.step(text, partial(self._to_the_end, work))
+        plan.step("renew the lease", partial(self.leases.renew, self.params["owner"] or ""))
 
     def _to_the_end(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (NodeError, OSError) as error:
-            raise NodeError(f"{error} The disk is half restored, and cannot be started before a restore of it is complete. Run it "
-                            "again.") from error
+            raise NodeError(f"{error} {HALF_DONE}") from error
 
     def _half(self, path: str) -> Optional[Half]:
         """The superblock of a half, also while it is being restored."""
-        if not self.blocks.name(path):
-            raise NodeError(f"{path} is not there. Both halves are written, so both nodes have to run (node_return).")
-        live = self.arrays.half(path)
-        if live:
-            return live
         size = self.blocks.size(path)
-        with Direct(path) as device:
-            return marked(device.read(place(size), SUPERBLOCK), size)
+        return self.arrays.half(path) or marked(self.devices[path].read(place(size), STEP), size)
+
+    def _brand(self, path: str, half: Half) -> bytes:
+        """The brand of a half, b"" if it has none."""
+        found = self.devices[path].read(half.place, STEP)[:4]
+        return found if found in BRANDS else b""
 
     def _check_halves(self, halves: Dict[str, Optional[Half]]) -> Dict[str, Half]:
         if len(halves) < 2:
             raise NodeError("Name all halves of the mirror in halves. If one were not written, its old data would come back.")
-        if len({self.blocks.identity(path) or path for path in halves}) < len(halves):
-            raise NodeError(f"{' and '.join(halves)} are the same device.")
         for path, half in halves.items():
-            users = self.blocks.users(path)
-            if users:
-                raise NodeError(f"{path} is used by {', '.join(users)}. Stop the guest first.")
             if half is None:
                 raise NodeError(f"{path} carries no half of a mirror. Have the guest make one (start it once, and stop it), and try again.")
             if half.metadata != "1.0" or half.level != "raid1":
                 raise NodeError(f"{path} is part of an array with level {half.level} and metadata {half.metadata}, not of a mirror with "
                                 "metadata 1.0.")
-            if half.size < self.manifest["size"] or half.place < half.size:
-                raise NodeError(f"{path} has room for {half.size} bytes, and the backup has {self.manifest['size']}.")
         found = {path: half for path, half in halves.items() if half}
         wanted = max(half.raid_devices for half in found.values())
         if len({half.uuid for half in found.values()}) > 1 or len(found) != wanted:
@@ -200,38 +209,53 @@ class Restore:
             offset = number * CHUNK
             yield offset, min(CHUNK, self.manifest["size"] - offset), total
 
-    def _different(self, path: str) -> List[Tuple[int, int, str]]:
-        with Direct(path) as device:
-            return [part for part in self._parts() if hashlib.sha256(device.read(part[0], part[1])).hexdigest() != part[2]]
+    def _different(self, path: str) -> Iterator[Tuple[int, int, str]]:
+        """Those parts of a half that are not as in the image, one after the other."""
+        for part in self._parts():
+            if hashlib.sha256(self.devices[path].read(part[0], part[1])).hexdigest() != part[2]:
+                yield part
 
     def _check_image(self) -> None:
         with open(self.image, "rb") as stream:
             for offset, size, total in self._parts():
-                if hashlib.sha256(stream.read(size)).hexdigest() != total:
-                    raise NodeError(f"The backup {self.image} is damaged at {offset}. Take another generation. Nothing was written.")
+                self._part(stream, offset, size, total)
 
-    def _brand(self, path: str, half: Half, magic: bytes) -> None:
-        """Give a superblock its magic number, or ours. Only one sector changes, so it is there or not, whatever happens."""
-        with Direct(path) as device:
-            raw = device.read(half.place, SUPERBLOCK)
-            if raw[:4] not in (MAGIC, MARK):
-                raise NodeError(f"There is no superblock at {half.place} on {path}.")
-            device.write(half.place, magic + raw[4:])
+    def _part(self, stream: Any, offset: int, size: int, total: str) -> bytes:
+        """A part of the image, once it has the digest that it should have."""
+        stream.seek(offset)
+        block = stream.read(size)
+        if hashlib.sha256(block).hexdigest() != total:
+            raise NodeError(f"The backup {self.image} is damaged at {offset}. Take another generation. It was not written.")
+        return block
+
+    def _check_users(self) -> None:
+        for device in self._held().values():
+            device.check()
+
+    def _held(self) -> Dict[str, Held]:
+        return {path: device for path, device in self.devices.items() if isinstance(device, Held)}
+
+    def _mark(self, path: str, half: Half, word: bytes) -> None:
+        """Give a superblock its magic number, or a brand."""
+        device = self._held()[path]
+        raw = device.read(half.place, STEP)
+        if raw[:4] not in (MAGIC[:4], *BRANDS):
+            raise NodeError(f"There is no superblock at {half.place} on {path}.")
+        device.write(half.place, word + raw[4:])
         now = self.arrays.half(path)
-        if (magic == MAGIC) != bool(now) or (now and now.uuid != half.uuid):
+        if (word == MAGIC[:4]) != bool(now) or (now and now.uuid != half.uuid):
             raise NodeError(f"The superblock of {path} is not what was written. Look at its disks.")
 
-    def _write(self, path: str, parts: List[Tuple[int, int, str]]) -> None:
-        with open(self.image, "rb") as stream, Direct(path) as device:
-            for offset, size, _total in parts:
-                stream.seek(offset)
-                device.write(offset, stream.read(size))
+    def _write(self, path: str) -> None:
+        device = self._held()[path]
+        with open(self.image, "rb") as stream:
+            for offset, size, total in self._different(path):
+                device.write(offset, self._part(stream, offset, size, total))
 
     def _verify(self, path: str) -> None:
-        wrong = self._different(path)
+        wrong = next(self._different(path), None)
         if wrong:
-            raise NodeError(f"{path} does not have what was written to it, at {wrong[0][0]} and in {len(wrong)} parts altogether. Look at "
-                            "its disks.")
+            raise NodeError(f"{path} does not have what was written to it, at {wrong[0]}. Look at its disks.")
 
     # ---- files
 

@@ -5,7 +5,6 @@
 """LVM snapshots of legs, and what has to end with the process that works on them. Python 3.6 syntax."""
 
 import ctypes
-import fcntl
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import libc
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     SEARCH_PATH,
     CommandError,
@@ -58,14 +58,7 @@ def end_orderly() -> None:
 
 def lock(path: str, what: str) -> Any:
     """A lock that ends with us. Raises NodeError if somebody else has it. The caller keeps what is returned."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    stream = open(path, "w")  # noqa: SIM115 - it is closed when this process ends
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise NodeError(f"Another backup or restore of {what} is at work on this node. Wait until it is done.") from None
-    return stream
+    return flock(path, f"Another backup or restore of {what} is at work on this node. Wait until it is done.")
 
 
 def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequence[int] = (0,), interval: float = 1) -> str:

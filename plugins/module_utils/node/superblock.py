@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Superblocks of metadata 1.0 that are not at the end of their device any more. Python 3.6 syntax.
+"""Superblocks of metadata 1.0 that nobody finds: of devices that have grown, and of disks that are being restored. Python 3.6 syntax.
 
 Metadata 1.0 lie at the end of a device. When the device grows, the kernel moves them once it is told; if the power goes
-before that, they are where the end was, and nobody finds them. The layout is struct mdp_superblock_1 in the kernel's
-include/uapi/linux/raid/md_p.h.
+before that, they are where the end was. While a disk is restored from a backup, its superblocks carry a brand: another magic number,
+which only we know. Nothing assembles such a half, and it is not blank either. Only its first sector changes, so the brand is there or
+not, whatever happens. The layout is struct mdp_superblock_1 in the kernel's include/uapi/linux/raid/md_p.h.
 """
 
 import os
@@ -13,17 +14,22 @@ import struct
 import uuid
 from typing import Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direct, Held
+
 MAGIC = struct.pack("<II", 0xA92B4EFC, 1)
-# What module leg_restore puts in place of the first four bytes while it writes to a half: nothing assembles such a half.
-RESTORING = b"nbRs"
+# In place of the first four bytes. The data are as they were, and the brand can be taken back; or they are being written, and only a
+# restore that is complete takes it away.
+HELD, WRITTEN = b"nbRh", b"nbRs"
+BRANDS = (HELD, WRITTEN)
 STEP = 4096  # superblocks start at multiples of this
 CHUNK = 1024 * 1024
 SECTOR = 512
 FIXED = 256  # bytes before the roles of the devices
 BITMAP, BAD_BLOCKS = 1, 8
 OFFSETS = {
-    "feature_map": ("<I", 8), "level": ("<i", 72), "raid_disks": ("<I", 92), "bitmap_offset": ("<i", 96), "data_size": ("<Q", 136),
-    "super_offset": ("<Q", 144), "dev_number": ("<I", 160), "events": ("<Q", 200), "csum": ("<I", 216), "max_dev": ("<I", 220),
+    "feature_map": ("<I", 8), "level": ("<i", 72), "size": ("<Q", 80), "raid_disks": ("<I", 92), "bitmap_offset": ("<i", 96),
+    "data_size": ("<Q", 136), "super_offset": ("<Q", 144), "dev_number": ("<I", 160), "events": ("<Q", 200), "csum": ("<I", 216),
+    "max_dev": ("<I", 220),
 }
 
 
@@ -116,19 +122,21 @@ def displaced(path: str, size: int) -> Optional[Superblock]:
     return None
 
 
+def unbranded(data: bytes) -> Optional[Superblock]:
+    """A superblock with a brand as it was without; None for what has none."""
+    found = Superblock(MAGIC + data[len(MAGIC):])
+    known = data[:4] in BRANDS and data[4:len(MAGIC)] == MAGIC[4:] and found.get("max_dev") * 2 + FIXED <= len(data)
+    return found if known else None
+
+
 def restoring(path: str, size: int) -> bool:
-    """Whether a half of some bytes carries the mark of a restore that has not ended. Raises OSError."""
-    with open(path, "rb") as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # another node may have written it
-        stream.seek(max(0, place(size)))
-        return stream.read(len(MAGIC)) == RESTORING + MAGIC[len(RESTORING):]
+    """Whether a restore of a half of some bytes has not ended. Raises OSError."""
+    if place(size) < 0:
+        return False
+    with Direct(path) as device:
+        return unbranded(device.read(place(size), STEP)) is not None
 
 
-def put(path: str, size: int, found: Superblock) -> None:
+def put(device: Held, size: int, found: Superblock) -> None:
     """Write a displaced superblock to where it belongs now."""
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.pwrite(descriptor, bytes(found.moved(size).data), place(size))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    device.write(place(size), bytes(found.moved(size).data))

@@ -51,6 +51,17 @@ def test_legs_that_are_there_grow_and_never_shrink() -> None:
     assert mirror_volumes([leg("node1", size=150 * MIB), leg("node2", size=150 * MIB)], nodes, "node2")["grow"] == []
 
 
+def test_a_disk_that_is_being_restored_does_not_grow() -> None:
+    """Whichever leg of the guest has the lease. What has the right size stays as it is."""
+    log = volume("log", lease={"state": "restoring"})
+    nodes = {"node1": node(volume()), "node2": node(volume(), log)}
+    wanted = [leg("node1", size=150 * MIB, slot=0), leg("node2", size=150 * MIB, slot=1)]
+    found = mirror_volumes(wanted, nodes, "node1")
+    assert found["grow"] == []
+    assert "node1/web1-data cannot grow: a restore of a disk of web1" in " ".join(found["troubles"])
+    assert mirror_volumes([leg("node1", slot=0), leg("node2", slot=1)], nodes, "node1")["troubles"] == []
+
+
 def test_space_is_counted_on_all_nodes() -> None:
     wanted = [leg(name, disk) for name in ("node1", "node2") for disk in ("data", "log")]
     nodes = {"node1": node(), "node2": node(free=200)}

@@ -58,6 +58,8 @@ def test_a_growth_that_was_broken_off_goes_on() -> None:
     (PAIR, NODES, ("web1", "data", "much"), "is not a size"),
     (PAIR, NODES, ("web1", "data", "0"), "is no size"),
     (PAIR, {**NODES, "node2": node(free=GIB // 2)}, ("web1", "data", "2GiB"), "node2 has 512MiB left in vg0, and 1GiB are needed"),
+    ((leg("node1", disk="log"), {**PAIR[0], "lease": {"state": "restoring"}}, PAIR[1]), NODES, ("web1", "data", "2GiB"),
+     "A restore of a disk of web1 has not ended .lease on node1"),
     (PAIR[:1], NODES, ("web1", "data", "2GiB"), "only leg that can be seen on node1"),
     ([*PAIR, leg("node3")], NODES, ("web1", "data", "2GiB"), "Finish its move first"),
     ([*PAIR, leg("node1", disk="log"), leg("node2", disk="log")], NODES, ("web1", None, "2GiB"), "several mirrored disks, data, log"),

@@ -134,6 +134,7 @@ STARTS: dict[str, tuple[tuple[Edit, ...], dict[str, Any], list[str], list[str], 
     "the other half is being copied to": ((leg("node1", half=half(0, incomplete=True)),), {}, ["node2"], [], False),
     "the other half is new": ((leg("node1", half=None),), {}, ["node2"], [], False),
     "a lease that has expired": ((leased("node1", state="starting", age=120),), {}, ["node1", "node2"], [], False),
+    "a restore that was killed before it wrote": ((leased("node1", state="restoring", age=121),), {}, ["node1", "node2"], [], False),
     "a lease of one's own": ((leased("node1", state="starting", age=1, owner="bert/c2/bb"),), {}, ["node1", "node2"], [], False),
     "a session that has failed": ((leg("node2", sessions=[{"initiator": IQN + "x", "address": "", "state": "FAILED"}]),), {},
                                   ["node1", "node2"], [], False),
@@ -210,6 +211,12 @@ NEVER: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str]] = {
     "somebody is starting it": (
         (leased("node2", state="starting", age=20),), {},
         "anna/c1/aa has been starting it for 20 seconds (lease on node2). Wait for 100 seconds"),
+    "somebody is going to restore a disk": (
+        (leased("node2", state="restoring", age=20),), {},
+        "anna/c1/aa has been restoring a disk of it for 20 seconds (lease on node2). Wait for 100 seconds"),
+    "a restore is at work, however old the leases are": (
+        (leased("node1", state="restoring", age=121), leased("node2", state="restoring", age=121), saw("node1", restores=True)), {},
+        "node1 restores a disk of it at this moment. Wait until that is done."),
     "the lease was taken away": ((leased("node1", generation=6, state="starting", owner="bert/c2/bb", age=1),
                                   leased("node2", generation=6, state="starting", age=1)), {"generation": 6},
                                  "The lease on node2 has got lost to anna/c1/aa"),

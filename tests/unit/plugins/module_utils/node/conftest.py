@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node import lio
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direct, Held
 
 ATTRIBUTES = {
     "core/iblock_0/*": {"control": "", "udev_path": "", "enable": "0", "wwn/vpd_unit_serial": "T10 VPD Unit Serial Number: "},
@@ -86,6 +87,13 @@ class Configfs:
 
     def get(self, path: str) -> str:
         return (self.target / path).read_text().strip()
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files stand for devices, and not every file system of a test can do without the cache."""
+    monkeypatch.setattr(Direct, "flags", os.O_RDONLY)
+    monkeypatch.setattr(Held, "flags", os.O_RDWR)
 
 
 @pytest.fixture

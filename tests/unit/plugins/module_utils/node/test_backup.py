@@ -24,7 +24,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
     sums,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Half
-from ansible_collections.nobloat.xen.plugins.module_utils.node.restore import MAGIC, MARK, SUPERBLOCK, inside, marked
+from ansible_collections.nobloat.xen.plugins.module_utils.node.restore import inside
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result
 from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import Snapshot, Volumes, supervised
 
@@ -326,26 +326,6 @@ def test_a_command_that_is_watched_can_be_ended() -> None:
 @pytest.mark.parametrize(("path", "relative"), [("/", "."), ("", "."), ("/etc/", "etc"), ("etc/hosts", "etc/hosts"), ("/a/../b", "b")])
 def test_paths_inside_the_disk(path: str, relative: str) -> None:
     assert inside(path) == relative
-
-
-def superblock(magic: bytes = MAGIC) -> bytes:
-    """The first of a superblock as mdadm 4.2 wrote it for a mirror of 262144 sectors."""
-    raw = bytearray(SUPERBLOCK)
-    raw[:4] = magic
-    raw[4:8] = (1).to_bytes(4, "little")
-    raw[16:32] = bytes.fromhex("a1f5727fb34c0644e526b59140d2391a")
-    raw[72:76] = (1).to_bytes(4, "little")
-    raw[80:88] = (393080).to_bytes(8, "little")
-    raw[92:96] = (2).to_bytes(4, "little")
-    return bytes(raw)
-
-
-def test_a_half_that_is_being_restored() -> None:
-    size = 192 << 20
-    assert marked(superblock(), size) is None and marked(bytes(SUPERBLOCK), size) is None
-    found = marked(superblock(MARK), size)
-    assert found and (found.uuid, found.level, found.metadata, found.raid_devices, found.size, found.place) == (
-        "a1f5727f:b34c0644:e526b591:40d2391a", "raid1", "1.0", 2, 196540 * 1024, 393200 * 512)
 
 
 @pytest.mark.parametrize("path", ["..", "/../etc", "a/../../b"])

@@ -271,6 +271,66 @@ def test_no_leg_no_lease(tmp_path: Path) -> None:
     assert not empty.leases().plan(dict(OMITTED)).steps
 
 
+# ---- a restore of a disk
+
+LATER = 121  # seconds: a lease that was not renewed has ended
+
+
+def later(node: Machine, seconds: int = LATER) -> None:
+    """All leases are so much older."""
+    for tags, _attributes in node.volumes.values():
+        tags[:] = [text(dict(parse(tag), time=parse(tag)["time"] - seconds)) if tag.startswith("nobloat.lease=") else tag for tag in tags]
+
+
+def test_nobody_gets_the_lease_while_a_restore_lives(node: Machine) -> None:
+    take(node, state="restoring", owner="anna/c1/aa", host="node1")
+    later(node, 60)
+    other = {"owner": "bert/c2/bb", "seen": 1, "generation": 2}
+    with pytest.raises(NodeError, match="Wait until it is restored, or for 60 seconds if that was interrupted"):
+        take(node, **other)
+    restore = node.leases()
+    restore.restore("anna/c1/aa")
+    assert restore.current["time"] == NOW - 60 and node.leases().witness.look()["restores"]
+    renewed = node.leases()
+    renewed.read()
+    assert renewed.view()["age"] == 0
+    for state in ("starting", "restoring"):
+        later(node)
+        with pytest.raises(NodeError, match="A restore of a disk of web1 is at work on this node"):
+            take(node, state=state, **other)
+    with pytest.raises(NodeError, match="not to be started"):
+        node.run(state="started", owner="anna/c1/aa", generation=1)
+    restore._restore.close()  # it was killed
+    assert not node.leases().witness.look()["restores"]
+    assert take(node, **other).current["owner"] == "bert/c2/bb"
+
+
+def test_a_killed_restore_is_waited_for(node: Machine) -> None:
+    take(node, state="restoring", owner="anna/c1/aa")
+    restore = node.leases()
+    restore.restore("anna/c1/aa")
+    restore._restore.close()
+    with pytest.raises(NodeError, match=r"anna/c1/aa has had the lease .* or for 120 seconds if that was interrupted"):
+        take(node, seen=1, generation=2)
+
+
+def test_a_restore_that_has_lost_its_lease(node: Machine) -> None:
+    take(node, state="restoring", owner="anna/c1/aa")
+    later(node)
+    take(node, seen=1, generation=2)
+    with pytest.raises(NodeError, match=r"It is not that of anna/c1/aa, who wants to restore a disk"):
+        node.leases().restore("anna/c1/aa")
+    with pytest.raises(NodeError, match=r"bert/c2/bb has had the lease .* Wait until that is done"):
+        node.leases().restore("")
+
+
+def test_the_lease_of_a_restore_is_given_back_with_what_it_knew(node: Machine) -> None:
+    take(node, state="restoring", synced=True)
+    after = node.run(state="released", owner="bert/c2/bb", generation=1).current
+    assert (after["state"], after["synced"], after["held"]) == ("released", BOOT, "")
+    node.leases().restore("")  # nobody is at work
+
+
 # ---- evidence
 
 

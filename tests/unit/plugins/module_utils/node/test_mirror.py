@@ -234,6 +234,18 @@ def test_nothing_is_created_over_data(arrays: Fake) -> None:
         plan(arrays, "xvdb", "xvdc", allow_overwrite=True)
 
 
+def test_who_begins_to_use_a_new_half_after_the_plan(arrays: Fake) -> None:
+    for runs, wipe in (({}, False), ({}, True), ({"xvdb": "in_sync"}, False), ({"xvdb": "in_sync"}, True)):
+        arrays.blocks.used.clear()  # type: ignore[attr-defined]
+        arrays.runs(**runs)
+        planned = plan(arrays, "xvdb", "xvdc", allow_overwrite=wipe)
+        arrays.calls.clear()
+        arrays.blocks.used["xvdc"] = ["mount point /srv"]  # type: ignore[attr-defined]
+        with pytest.raises(ApplyError, match="xvdc is used by mount point /srv"):
+            planned.apply()
+        assert not [call for call in arrays.calls if "xvdc" in call], arrays.calls
+
+
 def test_halves_of_a_new_mirror_have_the_same_size(arrays: Fake) -> None:
     arrays.blocks.sizes["xvdc"] += MIB  # type: ignore[attr-defined]
     with pytest.raises(NodeError, match="xvdb has 268435456 bytes, /dev/xvdc has 269484032 bytes"):
@@ -333,7 +345,7 @@ def test_a_half_that_has_grown_while_it_was_away(arrays: Fake, monkeypatch: pyte
     arrays.calls.clear()
     arrays.runs(xvdb="in_sync", xvdc="faulty")
     arrays.superblocks.pop("xvdc", None)
-    assert make(arrays, "xvdb", "xvdc")[:2] == ["put /dev/xvdc", "mdadm --manage /dev/md127 --remove /dev/xvdc"]
+    assert make(arrays, "xvdb", "xvdc")[:2] == ["mdadm --manage /dev/md127 --remove /dev/xvdc", "put /dev/xvdc"]
     arrays.runs(xvdb="in_sync")
     arrays.superblocks.pop("xvdc", None)
     lost.uuid = "another"

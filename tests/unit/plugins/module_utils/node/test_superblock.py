@@ -9,6 +9,8 @@ import struct
 from pathlib import Path
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import (
     MAGIC,
@@ -19,6 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import
 )
 
 MIB = 1 << 20
+pytestmark = pytest.mark.usefixtures("cached")
 
 
 def superblock(offset: int, name: bytes = b"any:data") -> Superblock:
@@ -52,7 +55,8 @@ def test_found_and_put_right(tmp_path: Path, grown: int) -> None:
     assert (half.name, half.events, half.role, half.members, half.raid_devices, half.level, half.metadata) == (
         "data", 17, 1, "AA", 2, "raid1", "1.0")
     assert half.uuid == "00010203:04050607:08090a0b:0c0d0e0f"
-    put(path, size + grown, found)
+    with Held(path, Blocks(str(tmp_path))) as device:
+        put(device, size + grown, found)
     moved = Superblock(Path(path).read_bytes()[place(size + grown):][:4096])
     assert moved.valid(place(size + grown))
     assert (moved.get("feature_map"), moved.get("bitmap_offset"), moved.get("events"), moved.get("data_size")) == (0, 0, 17, 1000)
