@@ -408,6 +408,39 @@ def test_restore_of_a_disk(machines: Machines) -> None:
                           "mdadm --stop /dev/md/raw")
 
 
+def test_the_disk_is_held_from_the_first_look_on(machines: Machines) -> None:
+    """The comparison of the backup with its digests takes as long as it wants to: until somebody writes into the pipe."""
+    first = generations(machines, "raw")[0]
+    folder, far, near = f"{VOLUME}/web1-raw/{first}", remote(1, "raw"), "/dev/vg0/web1-raw"
+    machines.sh("node2", f"dd if=/dev/urandom of={near} bs=1M seek=40 count=1 oflag=direct 2>&1")
+    before = [disk(machines, 1), disk(machines, 2), *events(machines)]
+    machines.sh("node2", f"mv {folder}/disk.img {folder}/real && mkfifo {folder}/disk.img")
+    command, environment = machines.command("node2", "leg_restore", **restore(generation=first, overwrite=True))
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        until(lambda: machines.sh("node2", f"fuser $(readlink -f {far}) 2>/dev/null; true"), 60, "it has the disk")
+        # Nobody can start the guest, or claim the disk; who only opens it, as drivers of guests' disks do, is seen.
+        lease = {"name": "web1", "legs": ["web1-raw"], "vg": "vg0", "owner": "bert", "seen": 0, "generation": 1}
+        machines.fails("node2", "guest_lease", "A restore of a disk of web1 is at work", state="starting", **lease)
+        assert machines.module("node2", "guest_lease", **{**lease, "state": "observed"})["evidence"]["restores"]
+        for path in (far, near):
+            assert "usy" in machines.sh("node2", f"mount -t ext4 -o ro {path} /mnt 2>&1", check=False)
+        machines.sh("node2", f"systemd-run -q --collect --unit user sh -c 'exec 9<{near}; sleep 900'")
+        machines.sh("node2", f"cat {folder}/real > {folder}/disk.img")
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode and "is used by process" in said and "Nothing was written" in said, said
+    machines.sh("node2", f"systemctl stop user; mv {folder}/real {folder}/disk.img")
+    assert [disk(machines, 1), disk(machines, 2), *events(machines)] == before
+    # It can be taken, and given up.
+    asked = restore(generation=first, overwrite=True)
+    assert machines.module("node2", "leg_restore", state="held", **asked)["held"]
+    assert "No md superblock" in machines.sh("node2", f"mdadm --examine {far} 2>&1; true")
+    assert machines.module("node1", "guest_lease", **{**lease, "state": "observed"})["evidence"]["legs"][0]["restoring"]
+    machines.ok("node2", "leg_restore", state="unheld", **asked)
+    assert [disk(machines, 1), disk(machines, 2), *events(machines)] == before
+    machines.ok("node2", "leg_restore", **asked)
+    assert disk(machines, 1) == disk(machines, 2) == image(machines, first)
+
+
 def test_power_cut_during_a_restore(machines: Machines) -> None:
     """What is half restored belongs to no mirror, and cannot be taken for blank. The second run completes it."""
     second = generations(machines, "raw")[1]

@@ -218,12 +218,10 @@ class Restore:
     def _check_image(self) -> None:
         with open(self.image, "rb") as stream:
             for offset, size, total in self._parts():
-                self._part(stream, offset, size, total)
+                self._part(stream.read(size), offset, total)
 
-    def _part(self, stream: Any, offset: int, size: int, total: str) -> bytes:
-        """A part of the image, once it has the digest that it should have."""
-        stream.seek(offset)
-        block = stream.read(size)
+    def _part(self, block: bytes, offset: int, total: str) -> bytes:
+        """A part of the image, if it has the digest that it should have."""
         if hashlib.sha256(block).hexdigest() != total:
             raise NodeError(f"The backup {self.image} is damaged at {offset}. Take another generation. It was not written.")
         return block
@@ -250,7 +248,8 @@ class Restore:
         device = self._held()[path]
         with open(self.image, "rb") as stream:
             for offset, size, total in self._different(path):
-                device.write(offset, self._part(stream, offset, size, total))
+                stream.seek(offset)
+                device.write(offset, self._part(stream.read(size), offset, total))
 
     def _verify(self, path: str) -> None:
         wrong = next(self._different(path), None)
