@@ -19,7 +19,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     read,
     run,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put
+from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import displaced, put, restoring
 
 # Kernels that lose the superblock of metadata 1.0 when the size of a member changes: from the first version, to before the
 # second. Cured by commit 55df1ce0d4e0 "md: fix update super 1.0 on rdev size change" in 5.16-rc5, 5.15.8 and 5.10.85; the
@@ -213,6 +213,8 @@ class Arrays:
             if line and not line.startswith("#"):
                 return f"it has a signature: {line.rpartition(',')[2]}"
         size = self.blocks.size(path)
+        if restoring(path, size):
+            return "a restore of a backup to it has not ended"
         with open(path, "rb") as stream:
             for offset in (0, max(0, size - ENDS)):
                 stream.seek(offset)
