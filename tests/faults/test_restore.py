@@ -5,18 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-
 import pytest
 
 from faults.world import DISK, GUEST, LEG, MOUNT, Watch, World
-from lab_tests.helpers import Played, until
+from lab_tests.helpers import paused, until
 
 pytestmark = pytest.mark.long
 WANTED = {"guest": GUEST, "disk": DISK}
-LOCK = f"/run/lock/nobloat-restore-{GUEST}"
 # Kills who restores as soon as a half says that data are written to it.
 KILLER = """place=$(mdadm --examine {path} | sed -n 's/ *Super Offset : \\([0-9]*\\) .*/\\1/p')
 until dd if={path} skip=$place count=1 iflag=direct 2>/dev/null | grep -q nbRs; do sleep 0.1; done
@@ -37,23 +32,6 @@ def backed_up(world: World) -> tuple[str, str]:
     return node, path
 
 
-@contextmanager
-def paused(world: World, node: str, path: str) -> Iterator[Future[Played]]:
-    """A restore that compares the backup with its digests for as long as the with block."""
-    box = world.lab.box(node)
-    box.run(f"mv {path} {path}.real && mkfifo {path}")
-    with ThreadPoolExecutor(1) as pool:
-        restore = pool.submit(world.run, "restore", overwrite=True, **WANTED)
-        try:
-            until(lambda: restore.done() or box.run(f"test -e {LOCK} && ! flock -n -s {LOCK} true", check=False).returncode == 0, 120,
-                  "the restore has the disk")  # fmt: skip
-            assert not restore.done(), restore.result().stdout
-            yield restore
-        finally:
-            # What is opened from now on is the image; what has been opened gets it, too.
-            box.run(f"mv {path} {path}.pipe; mv {path}.real {path}; timeout 60 cp {path} {path}.pipe; rm {path}.pipe")
-
-
 def halted(world: World) -> bool:
     return not world.resident() and not world.guest.running()
 
@@ -72,7 +50,7 @@ def restored(world: World) -> None:
 def test_a_disk_restore_while_site_runs_on_a_schedule(busy: World) -> None:
     world, watch = busy, Watch()
     node, path = backed_up(world)
-    with paused(world, node, path) as restore:
+    with paused(world.lab.box(node), path, GUEST, lambda: world.run("restore", overwrite=True, **WANTED)) as restore:
         for _run in range(2):
             told = world.play("site", failing=True)
             assert f"{node} restores a disk of it at this moment" in " ".join(told.stdout.split()), told.stdout
@@ -90,8 +68,8 @@ def test_a_killed_disk_restore(busy: World) -> None:
     world, watch = busy, Watch()
     node, _path = backed_up(world)
     box = world.lab.box(node)
-    box.run(f"cat > /run/killer <<'END'\n{KILLER.format(path=f'/dev/mirror/{node}/{LEG}', lock=LOCK)}END\n"
-            "systemd-run -q --collect --unit killer sh /run/killer")  # fmt: skip
+    killer = KILLER.format(path=f"/dev/mirror/{node}/{LEG}", lock=f"/run/lock/nobloat-restore-{GUEST}")
+    box.run(f"cat > /run/killer <<'END'\n{killer}END\nsystemd-run -q --collect --unit killer sh /run/killer")
     world.play("restore", failing=True, overwrite=True, **WANTED)
     told = world.play("site", failing=True)
     assert "restor" in told.stdout and halted(world), told.stdout

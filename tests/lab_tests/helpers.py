@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from lab.calls import Calls
 from lab.errors import LabError
 from lab.inventory import write
 from lab.lab import Lab
+from lab.machine import Box
 
 
 def named(name: str) -> Lab:
@@ -166,3 +168,20 @@ def export(device: str, iqn: str, address: str, initiators: Sequence[str]) -> st
     for each in initiators:
         lines.append(f"mkdir -p {group}/acls/{each}/lun_0; ln -s $PWD/{group}/lun/lun_0 {group}/acls/{each}/lun_0/it")
     return "\n".join([*lines, f"echo 1 >{group}/enable"])
+
+
+@contextmanager
+def paused(box: Box, image: str, guest: str, restore: Callable[[], Played]) -> Iterator[Future[Played]]:
+    """A restore of a disk that compares its backup, an image on a machine, with its digests for as long as the with block."""
+    lock = f"/run/lock/nobloat-restore-{guest}"
+    box.run(f"mv {image} {image}.real && mkfifo {image}")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(restore)
+        try:
+            until(lambda: run.done() or box.run(f"test -e {lock} && ! flock -n -s {lock} true", check=False).returncode == 0, 120,
+                  "the restore has the disk")
+            assert not run.done(), run.result().stdout
+            yield run
+        finally:
+            # What is opened from now on is the image; what has been opened gets it, too.
+            box.run(f"mv {image} {image}.pipe; mv {image}.real {image}; timeout 60 cp {image} {image}.pipe; rm {image}.pipe", timeout=120)

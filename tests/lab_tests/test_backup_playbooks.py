@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.lab import Lab
-from lab_tests.helpers import Played, play
+from lab_tests.helpers import Played, paused, play
 
 INVENTORY = Path(__file__).parent.parent.parent / "inventories/lab"
 pytestmark = pytest.mark.long
@@ -102,6 +102,24 @@ def test_restore_of_the_disk(lab: Lab) -> None:
     run(lab, "site").ok()
     assert sh(lab, "web1", "sha256sum < /srv/etc/random; ls /srv") == sh(lab, "web1", "cat /root/sum; echo etc; echo lost+found")
     assert sh(lab, "web1", "grep -o '\\[U*\\]' /proc/mdstat") == "[UU]"
+
+
+def test_somebody_begins_to_use_the_disk_on_the_other_node_meanwhile(lab: Lab) -> None:
+    """The restore is told by that node, once nobody else can begin, and leaves the disk as it was."""
+    run(lab, POWER.replace("WANTED", "shutdown")).ok()
+    image = sh(lab, "node2", "ls /srv/backup/web1-data/*/disk.img")
+    examine = "mdadm --examine /dev/vg0/web1-data; dd if=/dev/vg0/web1-data iflag=direct bs=1M status=none | sha256sum"
+    before = [sh(lab, node, examine) for node in ("node1", "node2")]
+    with paused(lab.box("node2"), image, "web1", lambda: run(lab, "restore", overwrite=True, **DISK)) as restore:
+        sh(lab, "node1", "systemd-run -q --collect --unit user sh -c 'exec 9</dev/vg0/web1-data; sleep 900'")
+    said = re.sub(r"\s+", " ", restore.result().stdout)
+    assert restore.result().rc and "Its leg web1-data is used on node1 by process" in said, restore.result().stdout
+    assert "Take the disk" in said and [sh(lab, node, examine) for node in ("node1", "node2")] == before
+    assert all(":released:" in sh(lab, node, "lvs --noheadings -o lv_tags vg0/web1-data") for node in ("node1", "node2"))
+    sh(lab, "node1", "systemctl stop user")
+    run(lab, "restore", overwrite=True, **DISK).ok()
+    run(lab, "site").ok()
+    assert sh(lab, "web1", "sha256sum < /srv/etc/random; ls /srv") == sh(lab, "web1", "cat /root/sum; echo etc; echo lost+found")
 
 
 def test_bad_variables(lab: Lab) -> None:
