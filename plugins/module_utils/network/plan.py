@@ -18,6 +18,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
     plan_common,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import put_back, refuse_fixed
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
     VlanPlan,
@@ -150,6 +151,7 @@ def _plan_vlans(
             f"{changes.title} is {describe(vlans.replace[0])} on {where}. "
             f"To make it VLAN {tag} over {device}, that has to be destroyed first: allow it with allow_recreate."
         )
+    refuse_fixed(changes.title, gone, hosts)
     if gone:
         refuse_running_guests(module.xapi, changes.title, str(ref), hosts, set(_hosts_of(gone)))
     for pif in gone:
@@ -200,10 +202,10 @@ def _step_destroy(
         base.append(call("VLAN.get_tagged_PIF", pif["VLAN_master_of"]))
         call("VLAN.destroy", pif["VLAN_master_of"])
 
-    changes.step(
-        f"destroy {describe(pif)} on {hosts[pif['host']]['name_label']}", destroy,
-        undo=lambda: call("VLAN.create", base[0], pif["VLAN"], ref),
-    )
+    def again() -> None:
+        put_back(module.xapi, call("VLAN.get_untagged_PIF", call("VLAN.create", base[0], pif["VLAN"], ref)), pif)
+
+    changes.step(f"destroy {describe(pif)} on {hosts[pif['host']]['name_label']}", destroy, undo=again)
 
 
 def _remove(
@@ -218,6 +220,7 @@ def _remove(
             f"Network {name} belongs to {describe(fixed[0])} of {', '.join(host_names(hosts, _hosts_of(fixed)))} "
             "and lives as long as that does. Only internal networks and VLANs can be removed."
         )
+    refuse_fixed(changes.title, pifs, hosts)
     refuse_running_guests(module.xapi, changes.title, ref, hosts, None)
     if record["VIFs"] and not module.params["allow_disconnect"]:
         guests = _guests(module.xapi, records.records(module.xapi, "VIF", f'field "network"="{ref}"').values())

@@ -20,7 +20,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import (
 from ansible_collections.nobloat.xen.plugins.module_utils.network.plan import (
     refuse_running_guests,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import step_network
+from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import put_back, refuse_fixed, step_network
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
     choose_hosts,
@@ -202,12 +202,16 @@ def _remove(module: XapiModule, changes: ChangeSet, picture: Picture, network: R
         return
     where = {_host(picture, tunnel) for tunnel in gone}
     refuse_running_guests(module.xapi, changes.title, network["ref"], picture.hosts, where)
+    refuse_fixed(changes.title, (picture.pifs[tunnel["access_PIF"]] for tunnel in gone), picture.hosts)
     call = module.xapi.call
+
+    def again(tunnel: Record) -> None:
+        made = call("tunnel.create", tunnel["transport_PIF"], network["ref"], tunnel["protocol"])
+        put_back(module.xapi, call("tunnel.get_access_PIF", made), picture.pifs[tunnel["access_PIF"]])
+
     for tunnel in gone:
-        changes.step(
-            f"destroy the tunnel on {picture.name(_host(picture, tunnel))}", _destroyer(module, tunnel["ref"]),
-            undo=lambda tunnel=tunnel: call("tunnel.create", tunnel["transport_PIF"], network["ref"], tunnel["protocol"]),
-        )
+        changes.step(f"destroy the tunnel on {picture.name(_host(picture, tunnel))}", _destroyer(module, tunnel["ref"]),
+                     undo=partial(again, tunnel))
 
 
 def _destroyer(module: XapiModule, ref: str) -> Callable[[], None]:
