@@ -83,6 +83,7 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import live_hosts
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.pool import ha_sr
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.multipath import TYPES, multipathed, users
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
@@ -143,6 +144,10 @@ def refuse_in_use(module: XapiModule, host: Record, pbds: list[Record]) -> None:
     """XAPI would detach the first SRs and fail at the one that is in use."""
     if not pbds:
         return
+    kept = ha_sr(module.xapi, next(iter(records.records(module.xapi, "pool").values())))
+    if kept and any(pbd["SR"] == kept["ref"] for pbd in pbds):
+        raise ValueError(f"SR {kept['name_label']} holds the state file of high availability, so it cannot be detached. Switch that off "
+                         "first (module nobloat.xen.pool_ha).")
     vms = select(module.xapi, "VM", refs=host["resident_VMs"])
     vbds = select(module.xapi, "VBD", VM=vms)
     vdis: dict[str, Any] = select(module.xapi, "VDI", refs={vbd["VDI"] for vbd in vbds.values()})

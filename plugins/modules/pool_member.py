@@ -130,6 +130,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused,
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, seek, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
 
@@ -246,6 +247,7 @@ def plan_eject(module: XapiModule, pool: joining.Side, host: Record | None) -> C
     if guests:
         named = ", ".join(vm["name_label"] for vm in guests)
         raise ValueError(f"Guests are on {name}: {named}. Move them away with nobloat.xen.host_maintenance, or shut them down.")
+    refuse(pool.pool, "eject", f"Pool {pool.pool['name_label']}", now=False)
     if not module.params["allow_destroy_local_storage"]:
         refuse_loss(module, host)
     changes.delete(lambda: eject(module, host))

@@ -13,6 +13,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModu
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError, XapiUnreachable
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import record, records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import signs_of_life, why_not_off
 
@@ -147,6 +148,7 @@ class HostPower:
     def _check_down(self, state: str) -> None:
         if not self.live:
             raise ValueError(f"{self.name} is not alive, so it cannot be rebooted. With state=running it is powered on.")
+        refuse(self.host, "reboot" if state == "restarted" else "shutdown", f"Host {self.name}", now=False)
         guests = resident(self.host, select(self.session, "VM", refs=self.host["resident_VMs"]))
         if guests and not self.params["force"]:
             named = ", ".join(vm["name_label"] for vm in guests)

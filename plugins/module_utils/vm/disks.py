@@ -154,6 +154,7 @@ def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
     what = f"disk {disk.device} of {guest.title}"
     mode, bootable = disk.mode or "rw", bool(disk.bootable)
     made: dict[str, str] = {}
+    guest.reaches["SR"].add(disk.vdi["SR"] if disk.vdi else (disk.sr or guest.default_sr())["ref"])
     if disk.vdi:
         vdi, sr_name = disk.vdi, guest.world.name("SR", disk.vdi["SR"])
         if disk.sr and disk.sr["ref"] != vdi["SR"]:

@@ -55,6 +55,7 @@ class Guest:
         self.ref: str = "" if fresh else record["ref"]
         self.needs: list[str] = []
         self.planned: Record = dict(record)
+        self.reaches: dict[str, set[str]] = {"SR": set(), "network": set()}  # what new disks and NICs are on
         self.borrowed: set[str] = set()  # VDIs that were there before this guest: never destroyed with it
         self._made: dict[str, list[Record]] = {}
 

@@ -96,6 +96,7 @@ def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: di
         return str(guest.device("VIF", nic["device"])["ref"])
 
     if moves:
+        guest.reaches["network"].add(network["ref"])
         changes.step(f"move {what} to network {item['network']}",
                      lambda: void(guest.run("VIF.move", ref(), network["ref"])),
                      undo=lambda: guest.run("VIF.move", ref(), vif["network"]))
@@ -158,6 +159,7 @@ def plan_mtu(guest: Guest, changes: ChangeSet, vif: Record, keys: Keys, other_co
 def plan_vif(guest: Guest, changes: ChangeSet, record: Mapping[str, Any], what: str) -> None:
     """Plan VIF.create and, in a running guest, VIF.plug."""
     made: dict[str, str] = {}
+    guest.reaches["network"].add(record["network"])
     changes.step(f"add {what}", lambda: made.update(VIF=guest.call("VIF.create", {**record, "VM": guest.ref})),
                  undo=lambda: guest.call("VIF.destroy", made["VIF"]), leaves=f"VIF of {what}")
     if guest.hotplugs():

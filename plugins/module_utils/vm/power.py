@@ -102,7 +102,7 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
         raise ValueError(f"{guest.title}: {error}") from None
     if not operations:
         return changes, guest
-    check_blocked(guest, operations)
+    check_blocked(guest, operations, on=bool(host))
     for operation in operations:
         changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]),
                      **_back(guest, operation))
@@ -127,12 +127,14 @@ def check_dead(guest: Guest) -> None:
                          "there, with force if need be.")
 
 
-def check_blocked(guest: Guest, operations: Sequence[str]) -> None:
+def check_blocked(guest: Guest, operations: Sequence[str], *, on: bool = False) -> None:
     """Raise what XAPI would raise, before the first of several operations, where an administrator blocked one."""
     for operation in operations:
         refuse_blocked(guest.record, *{"down": ("clean_shutdown",), "hard down": ("hard_shutdown",), "reboot": ("clean_reboot",),
                                        "hard reboot": ("hard_reboot",), "reset": ("power_state_reset",),
                                        }.get(operation, (operation.split()[0],)))
+        if on and operation.startswith(("start", "resume")):
+            refuse_blocked(guest.record, f"{operation.split()[0]}_on")
 
 
 def _back(guest: Guest, operation: str) -> dict[str, Any]:

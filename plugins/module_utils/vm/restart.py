@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse_blocked
@@ -27,10 +27,12 @@ def refuse_restart(guest: Guest) -> None:
                          "down first (module vm_power), or install them.")
     if guest.world.room is None:
         guest.world.room = read_room(guest.lanes.session())
+    pbds = select(guest.lanes.session(), "PBD", SR=guest.reaches["SR"])
+    pifs = select(guest.lanes.session(), "PIF", network=guest.reaches["network"])
     unfit = {}
     home = guest.record["resident_on"]
     for host in sorted(guest.world.room.values(), key=lambda host: host["ref"] != home):
-        unfit[host["name_label"]] = why = unfitness(guest, host)
+        unfit[host["name_label"]] = why = unfitness(guest, host) or out_of_reach(guest, host["ref"], pbds, pifs)
         if not why:
             return
     reasons = "; ".join(f"{name} {why}" for name, why in sorted(unfit.items())) or "no host is alive and enabled"
@@ -66,6 +68,17 @@ def unfitness(guest: Guest, host: Record) -> str:
         if error.code not in ("HOST_NOT_ENOUGH_FREE_MEMORY", "HOST_NOT_ENOUGH_PCPUS"):
             return f"cannot run it ({error})"
     return ""
+
+
+def out_of_reach(guest: Guest, host: str, pbds: Records, pifs: Records) -> str:
+    """What new disks and NICs are on that a host does not have; empty if it has all."""
+    attached = {pbd["SR"] for pbd in pbds.values() if pbd["host"] == host and pbd["currently_attached"]}
+    # A network without any PIF is inside the hosts.
+    carried = {pif["network"] for pif in pifs.values() if pif["host"] == host}
+    lacking = [f"SR {guest.world.name('SR', ref)}" for ref in guest.reaches["SR"] - attached]
+    lacking += [f"network {guest.world.name('network', ref)}"
+                for ref in guest.reaches["network"] & {pif["network"] for pif in pifs.values()} - carried]
+    return f"does not have {', '.join(sorted(lacking))}" if lacking else ""
 
 
 def start_memory(vm: Mapping[str, Any]) -> int:

@@ -377,6 +377,16 @@ class TestRestart:
         assert plan_vm(options(memory="4GiB", allow_restart=True), recorder, pool)[0].changed
         refused(pool, "host1 has 16 CPUs, and vcpus_max is 20", memory="4GiB", vcpus=20, allow_restart=True)
 
+    def test_new_disks_and_nics_have_to_be_in_reach(self):
+        given = {"disks": [{"device": 1, "size": "1GiB", "sr": "sr2"}], "nics": [{"device": 1, "network": "net2"}], "allow_restart": True}
+        pool = world(self.running(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0")])
+        assert plan_vm(options(**given), Recorder(), pool)[0].changed
+        recorder = Recorder()
+        recorder.places["PBD"]["sr2"]["currently_attached"] = False
+        recorder.places["PIF"] = {"pif": {"network": "net2", "host": "host1"}}
+        with pytest.raises(ValueError, match="host0 does not have SR sr2, network net2; host1 does not have SR sr2"):
+            plan_vm(options(**given), recorder, pool)
+
     @pytest.mark.parametrize("operation", ["start", "clean_shutdown", "changing_memory_limits"])
     def test_what_is_blocked_is_refused_first(self, operation):
         refused(world(self.running(blocked_operations={operation: "ask Ann"})), "blocked.*ask Ann", XapiError,

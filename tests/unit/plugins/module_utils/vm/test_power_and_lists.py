@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import power as power_module
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import run_jobs
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import plan_power, way
@@ -73,6 +73,23 @@ def test_a_blocked_operation_is_told_before_the_first_step():
     with pytest.raises(XapiError) as caught:
         power(vm(power_state="Paused", blocked_operations={"clean_shutdown": "ask Ann"}), state="shutdown")
     assert caught.value.code == "OPERATION_BLOCKED"
+    with pytest.raises(XapiError):
+        power(vm(blocked_operations={"start_on": "ask Ann"}), host="host1")
+
+
+@pytest.mark.parametrize(("live", "given", "fail", "calls", "remains"), [
+    ("Paused", {"state": "suspended"}, "VM.suspend", ["VM.unpause", "VM.suspend", "VM.pause"], {}),
+    ("Suspended", {"state": "restarted", "force": True}, "VM.start", ["VM.hard_shutdown", "VM.start"],
+     {"leftovers": ["guest vm1, shut down"], "gone": ["the memory of guest vm1"]}),
+])
+def test_a_failed_way_is_gone_back(live, given, fail, calls, remains):
+    recorder = Recorder(fail=fail)
+    params = {option: rule.get("default") for option, rule in POWER_SPEC.items()}
+    record = vm(power_state=live)
+    changes, _guest = plan_power({**params, "name": "vm1", **given}, recorder, world(record))
+    with pytest.raises(ApplyError) as caught:
+        changes.apply()
+    assert (recorder.methods(), caught.value.remains) == (calls, remains)
 
 
 def test_items_are_laid_over_the_modules_options():

@@ -95,6 +95,8 @@ class Recorder:
         self.module = SimpleNamespace(params={"wait_timeout": 900}, progress=lambda text: None)
         self.made: dict[str, dict[str, Any]] = {}
         self.answers: dict[tuple[Any, ...], Any] = {}
+        self.places: dict[str, dict[str, Any]] = {
+            "PBD": {sr: {"SR": sr, "host": "host0", "currently_attached": True} for sr in ("sr1", "sr2")}, "PIF": {}}
 
     def call(self, method: str, *args: Any) -> Any:
         self.calls.append((method, *args))
@@ -106,8 +108,12 @@ class Recorder:
         return self.call(method, *args)
 
     def session(self) -> Any:
-        return SimpleNamespace(
-            url="https://10.0.0.9", call=self.ask, bulk=lambda *_args: {ref: dict(item) for ref, item in self.made.items()})
+        return SimpleNamespace(url="https://10.0.0.9", call=self.ask, bulk=self.records)
+
+    def records(self, method: str, *_args: Any) -> dict[str, dict[str, Any]]:
+        """What a new guest got; PBDs and PIFs are those of `places`."""
+        cls = method.partition(".")[0]
+        return {ref: dict(item) for ref, item in self.places.get(cls, self.made).items()}
 
     def ask(self, method: str, *args: Any) -> Any:
         """A call that only looks: answered from `answers`, errors raised."""
