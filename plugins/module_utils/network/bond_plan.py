@@ -29,6 +29,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import write_key
 
 UNMADE = "network to be made"
 
@@ -200,11 +201,15 @@ def _step_destroy(module: XapiModule, changes: ChangeSet, picture: Picture, bond
     master = picture.pifs[bond["master"]]
     refs = [nic["ref"] for nic in picture.members(bond)]
     mac = "" if bond["auto_update_mac"] else master["MAC"]
-    changes.step(
-        f"destroy {master['device']} of {picture.name(master['host'])}",
-        lambda: ignore(module.run("Bond.destroy", bond["ref"])),
-        undo=lambda: module.run("Bond.create", network["ref"], refs, mac, bond["mode"], bond["properties"]),
-    )
+
+    def again() -> None:  # XAPI moves the addresses by itself, but knows no notes
+        made = module.run("Bond.create", network["ref"], refs, mac, bond["mode"], bond["properties"])
+        pif = module.xapi.call("Bond.get_master", made)
+        for key, value in master["other_config"].items():
+            write_key(module.xapi.call, "PIF", "other_config", pif, key, value)
+
+    changes.step(f"destroy {master['device']} of {picture.name(master['host'])}",
+                 lambda: ignore(module.run("Bond.destroy", bond["ref"])), undo=again)
 
 
 def _step_change(

@@ -11,6 +11,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSe
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network import addresses
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import Record, describe
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import write_key
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 
@@ -32,7 +33,7 @@ def put_back(xapi: Session, ref: str, old: Record) -> None:
     if old["ipv6_configuration_mode"] != "None":
         xapi.call("PIF.reconfigure_ipv6", ref, *addresses.ipv6_arguments(view))
     for key, value in old["other_config"].items():
-        xapi.call("PIF.add_to_other_config", ref, key, value)
+        write_key(xapi.call, "PIF", "other_config", ref, key, value)
     if not old["currently_attached"]:
         xapi.call("PIF.unplug", ref)
 
