@@ -52,6 +52,19 @@ notes:
     C(delegate_to) moves it elsewhere.
 """
 
+    # What is known of mirrors: modules that take a host away.
+    MIRRORS = r"""
+options:
+  mirrors:
+    description:
+      - How the mirrors of guests are that have legs on the host, the result of filter P(nobloat.xen.mirror_status#filter) that is not older
+        than ten minutes. Role P(nobloat.xen.mirror_facts#role), entry point C(status), looks, and has it as C(mirror_facts_status).
+      - Needed where the host has legs of mirrored guests, as XAPI does not know whether their other halves have all data. A host that
+        holds, or may hold, the last half that has all is not taken away, also not in check mode.
+      - Not needed in a pool without mirrored guests.
+    type: dict
+"""
+
     # How long to wait: modules that start long operations.
     WAIT = r"""
 options:

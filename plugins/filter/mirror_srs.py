@@ -20,6 +20,12 @@ options:
     description: Whether each VDI has to have the size of its leg.
     type: bool
     default: false
+  hosts:
+    description:
+      - What XAPI calls nodes, by name of the node, where that is another name. It is noted in C(other_config) of the SR, so that a
+        host is not taken away with the last half of a mirror.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -41,9 +47,11 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import srs
 
 
-def mirror_srs(legs: Iterable[Mapping[str, Any]], sizes: bool = False) -> list[dict[str, Any]]:
+def mirror_srs(
+    legs: Iterable[Mapping[str, Any]], sizes: bool = False, hosts: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """See DOCUMENTATION."""
-    return srs(legs, sizes=sizes)
+    return srs(legs, sizes=sizes, hosts=hosts)
 
 
 class FilterModule:

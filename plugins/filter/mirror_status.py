@@ -11,7 +11,7 @@ description:
   - Puts together what nodes, pools and guests say of mirrored disks, which node mirrors which, and how each of them is.
   - It looks at nothing by itself. The playbook C(nobloat.xen.mirror_status) gathers what it needs.
 author: nobloat.xen contributors (@nobloat)
-positional: vms, guests
+positional: vms, guests, time
 options:
   _input:
     description:
@@ -29,6 +29,11 @@ options:
     description: What M(nobloat.xen.mirror_info) says inside of guests, by C(pool/name). Guests that are left out could not be asked.
     type: dict
     default: {}
+  time:
+    description:
+      - When all that was asked, in seconds since 1970. Modules that take a host away want to know (their option C(mirrors)).
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -42,15 +47,20 @@ _value:
   description:
     - C(healthy) (nothing needs anybody), C(worst) (the worst state), C(summary) (a sentence), C(counts) (by state), C(nodes),
       C(disks), C(wiping) (sentences on what nodes are zeroing), C(table) (lines of text), C(picture) (boxes, legs and lines
-      with their places), C(last_on) and C(behind).
-    - C(last_on) has for each node the disks of which no other node holds a half that is known to be current, each with C(pool),
+      with their places), C(last_on), C(behind), C(time), and C(lacking) (what keeps mirrors from being whole, in words; empty if all
+      are, also those of guests that do not run).
+    - C(last_on) has for each node the disks of which no other node holds a half that is proven to have all data, each with C(pool),
       C(guest), C(disk) and C(why) in words. If such a node goes, data may be lost with it.
     - C(behind) has the guests that run without a half that is there, each with C(pool), C(guest) and C(nodes).
+    - Each of C(nodes) has C(name), C(pool), C(host), C(reachable), C(legs) (how many), C(runs) (guests) and C(troubles) (what of
+      its exports and imports is not at work).
     - Each of C(disks) has C(guest), C(disk), C(pool), C(size) in bytes, C(state) (V(healthy), V(resyncing), V(degraded),
       V(stopped), V(unknown), V(failed) or V(alone)), C(words), C(progress) in percent or null, C(power), C(runs_on), C(lease)
       and C(legs).
-    - Each of C(legs) has C(node), C(name), C(exists) (null if the node does not answer), C(exported), C(size), C(lease) and
-      C(state) (V(complete), V(resyncing), V(missing), V(faulty), V(unreachable), V(idle) or V(unknown)).
+    - Each of C(legs) has C(node), C(name), C(exists) (null if the node does not answer), C(exported), C(size), C(lease), C(half),
+      C(doubt) (why it may lack data that another half has, empty if it is proven to have all; of guests that do not run, that
+      takes what M(nobloat.xen.mirror_info) says with O(nobloat.xen.mirror_info#module:halves)) and C(state)
+      (V(complete), V(resyncing), V(missing), V(faulty), V(unreachable), V(idle) or V(unknown)).
   type: dict
 """
 
@@ -61,9 +71,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import status
 
 
-def mirror_status(nodes: Any, vms: Any = (), guests: Any = None) -> dict[str, Any]:
+def mirror_status(nodes: Any, vms: Any = (), guests: Any = None, time: Any = 0) -> dict[str, Any]:
     try:
-        return status(nodes, vms, guests)
+        return status(nodes, vms, guests, float(time))
     except (KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(f"nobloat.xen.mirror_status: this is not what mirror_info and vm_info return: {error!r}") from error
 

@@ -58,6 +58,7 @@ options:
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.xapi.wait
+  - nobloat.xen.xapi.mirrors
   - nobloat.xen.attributes
 notes:
   - O(wait_timeout) is for each long operation, such as moving all guests away, or bringing one of them back.
@@ -163,6 +164,7 @@ task:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import MIRRORS_SPEC
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.maintenance import Maintenance
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 
@@ -173,6 +175,7 @@ SPEC = {
     "move_disks": {"type": "bool", "default": False},
     "auto_enable": {"type": "bool"},
     "return_guests": {"type": "bool", "default": False},
+    **MIRRORS_SPEC,
 }
 
 

@@ -65,6 +65,7 @@ options:
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.xapi.wait
+  - nobloat.xen.xapi.mirrors
   - nobloat.xen.attributes
 attributes:
   idempotent:
@@ -140,6 +141,7 @@ task:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import MIRRORS_SPEC
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.power import POWER_ON_SPEC, HostPower
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 
@@ -149,6 +151,7 @@ SPEC = {
     "force": {"type": "bool", "default": False},
     "wait_enabled": {"type": "bool", "default": True},
     "power_on": {"type": "dict", "options": POWER_ON_SPEC},
+    **MIRRORS_SPEC,
 }
 
 

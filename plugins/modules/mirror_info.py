@@ -23,6 +23,11 @@ options:
     type: list
     elements: path
     default: []
+  halves:
+    description:
+      - Whether legs of guests are looked into for the superblock of their half, see RV(legs[].half). That takes a moment for each.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - nobloat.xen.node.info
 seealso:
@@ -213,6 +218,17 @@ legs:
       description: What names the data on every node. It is the WWN of the disk that others import.
       type: str
       sample: naa.60014057d0c2f3b9a5e4c1d8f6a7b0c1
+    half:
+      description:
+        - What the superblock of the guest's mirror on it says. C(uuid) and C(name) of the mirror, C(events), its event count,
+          C(role), the place of this half, C(members), which halves were there when it was last written (C(A), or C(.) for one
+          that was not), C(raid_devices), C(state), C(updated) in seconds since 1970, and C(incomplete), whether it was being
+          copied to or lacks blocks.
+        - Null where there is none, or none that can be understood.
+      returned: with O(halves=true), for legs of guests
+      type: dict
+      sample: {uuid: "1f2e3d4c:00112233:44556677:8899aabb", name: data, events: 42, role: 0, members: AA, raid_devices: 2, state: clean,
+               updated: 1795246320, incomplete: false}
 wipes:
   description: What removed legs have left, and room for new ones, as far as it is not zeroed yet.
   returned: success
@@ -311,11 +327,12 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeM
 SPEC = {
     "vgs": {"type": "list", "elements": "str"},
     "devices": {"type": "list", "elements": "path", "default": []},
+    "halves": {"type": "bool", "default": False},
 }
 
 
 def look(module: NodeModule) -> Dict[str, Any]:
-    return Node().look(module.params["vgs"], module.params["devices"])
+    return Node().look(module.params["vgs"], module.params["devices"], module.params["halves"])
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ options:
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.xapi.wait
+  - nobloat.xen.xapi.mirrors
   - nobloat.xen.attributes
 notes:
   - A database is restored on a host that is in it, with software of the same version. Disks that were made since are not lost, but
@@ -90,6 +91,7 @@ from contextlib import suppress
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.database import Tables, count, differences, parse
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import live_hosts, resident
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import MIRRORS_SPEC, refuse_last
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.power import boot_time
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.wait import can_log_in_again, passing, until
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
@@ -102,6 +104,7 @@ SPEC = {
     "path": {"type": "path", "required": True},
     "state": {"type": "str", "choices": ["saved", "restored"], "default": "saved"},
     "force": {"type": "bool", "default": False},
+    **MIRRORS_SPEC,
 }
 HANDLER = "/pool/xmldbdump"
 SHOWN = 100
@@ -179,6 +182,7 @@ def plan_restore(module: XapiModule, path: str, live: bytes) -> ChangeSet:
     host = records.record(module.xapi, "host", pool["master"])
     if pool["ha_enabled"]:
         raise ValueError("High availability is on. Disable it before a database is restored.")
+    refuse_last(module, host, records.records(module.xapi, "host"))
     guests = resident(host, select(module.xapi, "VM", refs=host["resident_VMs"]))
     if guests and not module.params["force"]:
         raise ValueError(f"The coordinator {host['name_label']} has to reboot, and guests run there: "

@@ -58,6 +58,7 @@ options:
 extends_documentation_fragment:
   - nobloat.xen.xapi
   - nobloat.xen.xapi.wait
+  - nobloat.xen.xapi.mirrors
   - nobloat.xen.attributes
 notes:
   - To join, O(hostname) and O(password) of the pool are needed besides O(session), as the joining host logs in there itself.
@@ -125,6 +126,7 @@ from urllib.parse import urlsplit
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts import joining
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import live_hosts, resident
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import MIRRORS_SPEC, refuse_any
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.wait import passing, until
 from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused, XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, seek, select
@@ -143,6 +145,7 @@ SPEC = {
     "host_validate_certs": {"type": "bool"},
     "force": {"type": "bool", "default": False},
     "allow_destroy_local_storage": {"type": "bool", "default": False},
+    **MIRRORS_SPEC,
 }
 
 
@@ -236,6 +239,7 @@ def plan_eject(module: XapiModule, pool: joining.Side, host: Record | None) -> C
     if host is None:
         return changes
     name = host["name_label"]
+    refuse_any(module, host, pool.hosts)
     if host["ref"] == pool.pool["master"]:
         raise ValueError(f"{name} is the coordinator. Make another host the coordinator first (module nobloat.xen.pool, coordinator).")
     if pool.pool["ha_enabled"]:

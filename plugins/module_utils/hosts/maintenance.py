@@ -17,6 +17,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation impor
     read_scene,
     resident,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import refuse_last
 from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused, XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
@@ -79,6 +80,7 @@ class Maintenance:
             return self.changes
         if self.ref not in self.live:
             raise ValueError(f"Host {self.host['name_label']} is not alive, so nothing can leave it.")
+        refuse_last(self.module, self.host, self.hosts)
         moves = self._check() if self.guests or self.bound.vms else []
         after = self.changes.after
         after.update(enabled=False, maintenance=True, entered=True, guests=[], guests_away=names(self._leaving().values()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.evacuation import live_hosts, resident
+from ansible_collections.nobloat.xen.plugins.module_utils.hosts.legs import refuse_last
 from ansible_collections.nobloat.xen.plugins.module_utils.hosts.wait import can_log_in_again, passing, until
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, Records, pick, select
@@ -149,6 +150,7 @@ class HostPower:
         if not self.live:
             raise ValueError(f"{self.name} is not alive, so it cannot be rebooted. With state=running it is powered on.")
         refuse(self.host, "reboot" if state == "restarted" else "shutdown", f"Host {self.name}", now=False)
+        refuse_last(self.module, self.host, self.hosts)
         guests = resident(self.host, select(self.session, "VM", refs=self.host["resident_VMs"]))
         if guests and not self.params["force"]:
             named = ", ".join(vm["name_label"] for vm in guests)

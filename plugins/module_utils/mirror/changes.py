@@ -153,6 +153,34 @@ def _wanted(
     return {"name": guest, "disks": disks, **({"nodes": allowed} if allowed else {})}
 
 
+def returning(
+    legs: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]], node: str, found: Mapping[str, Any] | None = None
+) -> list[Record]:
+    """The disks of guests that run with a leg on a node that is back: {guest, disk, name, legs}. `vms` as from module vm_info.
+
+    With `found`, the result of `status`, also those with halves that may lack data, wherever they are. In the order of the halves that
+    guests have left: freed positions are given back to those that had them.
+    """
+    doubtful = {(disk["guest"], disk["disk"]) for disk in (found or {}).get("disks", ()) if any(leg["doubt"] for leg in disk["legs"])}
+    running = {vm["name"]: {str(disk["name"]): int(disk["device"]) for disk in vm["disks"]}
+               for vm in vms if vm["power_state"] == "running"}
+    disks: dict[tuple[str, str], list[Record]] = {}
+    for leg in legs:
+        if leg["guest"] in running:
+            disks.setdefault((leg["guest"], leg["disk"]), []).append(dict(leg))
+    picked = [
+        {"guest": guest, "disk": disk, "name": own[0]["name"], "legs": own}
+        for (guest, disk), own in disks.items()
+        if (guest, disk) in doubtful or any(leg["node"] == node for leg in own)
+    ]
+
+    def place(disk: Record) -> tuple[str, int]:
+        there = running[disk["guest"]]
+        return disk["guest"], min((there[leg["vdi"]] for leg in disk["legs"] if leg["vdi"] in there), default=99)
+
+    return sorted(picked, key=place)
+
+
 def devices(
     disks: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]], hosts: Mapping[str, str] | None = None
 ) -> list[Record]:

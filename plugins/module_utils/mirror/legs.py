@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     IQN_PREFIX,
     PATHS,
+    SR_HOST,
     iqn,
     is_leg,
     path,
@@ -123,13 +124,19 @@ def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str
     return found
 
 
-def srs(wanted: Iterable[Mapping[str, Any]], *, sizes: bool = False) -> list[dict[str, Any]]:
-    """The SRs that have legs as VDIs, as options of module sr. With `sizes`, each VDI has to have the size of its leg."""
+def srs(
+    wanted: Iterable[Mapping[str, Any]], *, sizes: bool = False, hosts: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The SRs that have legs as VDIs, as options of module sr. With `sizes`, each VDI has to have the size of its leg.
+
+    `hosts`: what XAPI calls nodes, where that is another name. It is noted, so that who takes a host away knows what is lost.
+    """
     found: dict[str, dict[str, Any]] = {}
     for leg in wanted:
         sr = found.setdefault(leg["node"], {
             "name": leg["sr"], "description": f"Legs of mirrored disks on {leg['node']}", "type": "udev", "shared": True,
-            "device_config": {"location": f"{PATHS}/{leg['node']}"}, "vdis": []})
+            "device_config": {"location": f"{PATHS}/{leg['node']}"}, "vdis": [],
+            "other_config": {SR_HOST: (hosts or {}).get(leg["node"]) or leg["node"]}})
         sr["vdis"].append({"location": leg["path"], "name": leg["vdi"], **({"size": to_text(leg["size"])} if sizes else {})})
     return [found[node] for node in sorted(found)]
 

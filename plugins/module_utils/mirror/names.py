@@ -86,6 +86,10 @@ def sr_name(node: str) -> str:
     return f"mirror-{node}"
 
 
+# In other_config of that SR: what XAPI calls the node.
+SR_HOST = "nobloat.xen.host"
+
+
 def vdi_name(node: str, leg: str) -> str:
     """The VDI of a leg."""
     return f"{leg}@{node}"

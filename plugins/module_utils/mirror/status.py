@@ -8,11 +8,12 @@ disks on them.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import behind, last_on
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import behind, doubt, lacking, last_on
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     device,
     disk_name,
@@ -54,14 +55,15 @@ def status(
     nodes: Iterable[Mapping[str, Any]],
     vms: Iterable[Mapping[str, Any]] = (),
     guests: Mapping[str, Mapping[str, Any] | None] | None = None,
+    time: float = 0,
 ) -> dict[str, Any]:
-    """How the mirrors are.
+    """How the mirrors are, or were at the `time` (seconds since 1970) when all that was asked.
 
-    `nodes`: {name, pool, host (its name in XAPI), info (result of module mirror_info, or None if it does not answer)}.
+    `nodes`: {name, pool, host (its name in XAPI), info (result of module mirror_info; without legs, the node does not answer)}.
     `vms`: those of module vm_info, each with `pool`. `guests`: by pool/name of the VM, what mirror_info says inside of it; one
     that is not there could not be asked.
     """
-    known = sorted(nodes, key=lambda node: (str(node.get("pool")), node["name"]))
+    known = sorted(_answering(nodes), key=lambda node: (str(node.get("pool")), node["name"]))
     machines = {(vm["pool"], vm["name"]): vm for vm in vms}
     hosts = {(node.get("pool"), node.get("host") or node["name"]): node["name"] for node in known}
     disks = []
@@ -70,6 +72,9 @@ def status(
         asked = (guests or {}).get(f"{pool}/{guest}")
         disks.append(_disk(pool, guest, disk, legs, vm, asked, hosts))
     _share_leases(disks)
+    for each in disks:
+        for leg in each["legs"]:
+            leg["doubt"] = doubt(leg, each)
     for each in disks:
         each.update(size_text=size_text(each["size"]), lease_text=lease_text(each["lease"]))
     order = list(MIRROR_WORDS)
@@ -81,7 +86,8 @@ def status(
         "counts": {state: sum(disk["state"] == state for disk in disks) for state in order
                    if any(disk["state"] == state for disk in disks)},
         "nodes": [{
-            "name": node["name"], "pool": node.get("pool"), "reachable": bool(node.get("info")),
+            "name": node["name"], "pool": node.get("pool"), "host": node.get("host") or node["name"], "reachable": bool(node.get("info")),
+            "troubles": _troubles(node.get("info") or {}),
             "legs": sum(leg["node"] == node["name"] and bool(leg["exists"]) for disk in disks for leg in disk["legs"]),
             "runs": sorted({disk["guest"] for disk in disks if disk["runs_on"] == node["name"]}),
         } for node in known],
@@ -89,11 +95,30 @@ def status(
         "last_on": {node["name"]: last_on(disks, node["name"]) for node in known},
         "behind": behind(disks),
         "wiping": [text for node in known for text in wiping(node["name"], (node.get("info") or {}).get("wipes", []))],
+        "time": time,
     }
+    found["lacking"] = lacking(found)
     found["summary"] = summary(found)
     found["table"] = table(disks)
     found["picture"] = picture(found["nodes"], disks)
     return found
+
+
+def _answering(nodes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The nodes, without `info` where there is no answer in it, or the same machine has answered for two of them."""
+    found: list[dict[str, Any]] = [{**node, "info": node.get("info") or {}} for node in nodes]
+    boots = Counter(node["info"].get("boot_id") or node["name"] for node in found)
+    for node in found:
+        if "legs" not in node["info"] or boots[node["info"].get("boot_id") or node["name"]] > 1:
+            node["info"] = None
+    return list(found)
+
+
+def _troubles(info: Mapping[str, Any]) -> list[str]:
+    """What of a node's exports and imports is not at work, in words."""
+    return [f"{export['name']} is not exported" for export in info.get("exports", ()) if export.get("saved") and not export["enabled"]] + [
+        f"no session with {target['iqn']}" for target in info.get("imports", ())
+        if not any(session["state"] == "LOGGED_IN" for session in target["sessions"])]
 
 
 # ---- legs
@@ -117,7 +142,7 @@ def _legs(
             export = exports.get(volume["name"], {})
             found.setdefault((pool, guest, disk), {})[node["name"]] = {
                 "node": node["name"], "name": volume["name"], "exists": True, "size": volume["size"],
-                "exported": bool(export.get("enabled")), "lease": volume["lease"],
+                "exported": bool(export.get("enabled")), "lease": volume["lease"], "half": volume.get("half"),
             }
     silent = {node["name"]: str(node.get("pool")) for node in nodes if not node.get("info")}
     hints = {(entry["node"], entry["leg"]) for node in nodes for entry in (node.get("info") or {}).get("names", [])}
@@ -131,7 +156,7 @@ def _legs(
         if node_name in silent and (silent[node_name], leg) in whose:
             pool = silent[node_name]
             found.setdefault((pool, *whose[pool, leg]), {}).setdefault(node_name, {
-                "node": node_name, "name": leg, "exists": None, "size": None, "exported": None, "lease": None})
+                "node": node_name, "name": leg, "exists": None, "size": None, "exported": None, "lease": None, "half": None})
     return found
 
 
@@ -166,7 +191,8 @@ def _disk(
         "pool": pool, "guest": guest, "disk": disk, "state": state, "sign": sign, "trouble": state in TROUBLE,
         "words": words + (f", {busy} {progress:g} %" if progress is not None and busy not in ("recover", "resync") else
                           f" {progress:g} %" if progress is not None else ""),
-        "progress": progress, "power": power, "runs_on": hosts.get((pool, vm["host"]), vm["host"]) if vm and running else None,
+        "resync": busy == "resync", "progress": progress, "power": power,
+        "runs_on": hosts.get((pool, vm["host"]), vm["host"]) if vm and running else None,
         "size": array["size"] if array else next((leg["size"] for leg in found if leg["size"]), None),
         "legs": found,
         "lease": max((leg["lease"] for leg in found if leg["lease"]), key=lambda each: each["generation"], default=None),

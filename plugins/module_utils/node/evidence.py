@@ -134,17 +134,7 @@ class Witness:
             half = half or (None if branded else self.arrays.displaced(leg["device"]))
         except (NodeError, OSError) as error:
             return {"half": None, "restoring": False, "unreadable": str(error)}
-        return {"unreadable": "", "restoring": branded, "half": half and {
-            "uuid": half.uuid, "name": half.name, "events": half.events, "role": half.role, "members": half.members,
-            "raid_devices": half.raid_devices, "state": half.state, "incomplete": half.incomplete, "updated": self.moment(half.updated)}}
-
-    @staticmethod
-    def moment(text: str) -> Optional[int]:
-        """A time as mdadm writes it, in the node's time zone, as seconds since 1970."""
-        try:
-            return int(time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y")))
-        except (ValueError, OverflowError):
-            return None
+        return {"unreadable": "", "restoring": branded, "half": half and half.view()}
 
     def boot(self) -> str:
         """What tells this life of the node from its others."""

@@ -8,14 +8,21 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import PATHS, path, zeroed
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import PATHS, is_leg, path, zeroed
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import lease_of
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import saved
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
-from ansible_collections.nobloat.xen.plugins.module_utils.node.run import SEARCH_PATH, Result, names, read, run
+from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
+    SEARCH_PATH,
+    NodeError,
+    Result,
+    names,
+    read,
+    run,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.node.wipe import problems
 
 PV_FIELDS = "pv_name,pv_uuid,pv_size,pv_free,vg_name,vg_size,vg_free,vg_extent_size,pv_count"
@@ -36,9 +43,12 @@ class Node:
         self.arrays = Arrays(root, command)
         self.blocks = self.exports.blocks
 
-    def look(self, groups: Optional[List[str]], devices: Optional[List[str]] = None) -> Dict[str, Any]:
-        """All that there is; of logical volumes, those of some volume groups if they are named. And block devices."""
-        legs = self.legs(groups)
+    def look(self, groups: Optional[List[str]], devices: Optional[List[str]] = None, halves: bool = False) -> Dict[str, Any]:
+        """All that there is; of logical volumes, those of some volume groups if they are named. And block devices.
+
+        With `halves`, legs have what the superblocks on them say.
+        """
+        legs = self.legs(groups, halves)
         return {
             "lvm_folder": next(f"/{path}" for path in LVM_FOLDERS if path == "etc/lvm" or os.path.isdir(os.path.join(self.root, path))),
             "disks": self.disks(devices or []),
@@ -85,7 +95,7 @@ class Node:
             group["free_striped"] = group["pv_count"] * min(pv["free"] for pv in group["pvs"])
         return sorted(found.values(), key=lambda group: str(group["name"]))
 
-    def legs(self, groups: Optional[List[str]]) -> List[Dict[str, Any]]:
+    def legs(self, groups: Optional[List[str]], halves: bool = False) -> List[Dict[str, Any]]:
         rows = self._report("lvs", "lv", FIELDS)
         opened = self.blocks.opened() if rows else {}
         found = {}  # type: Dict[str, Dict[str, Any]]
@@ -100,6 +110,9 @@ class Node:
                 "snapshot_of": row["origin"] or None, "stripes": int(row["stripes"] or 1), "stripe_size": int(row["stripe_size"] or 0),
                 "identity": self.blocks.identity(device) or None, "users": self.blocks.users(device, opened),
             }
+        for leg in found.values() if halves else ():
+            if is_leg(leg):
+                leg["half"] = self.half(leg)
         return sorted(found.values(), key=lambda leg: (leg["vg"], leg["name"]))
 
     def wipes(self, legs: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
@@ -112,6 +125,14 @@ class Node:
                 found.append({"vg": leg["vg"], "name": leg["name"], "size": leg["size"], "zeroed": done,
                               "percent": 100 * done // leg["size"], "problem": wrong.get(leg["device"], "")})
         return found
+
+    def half(self, leg: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """What the superblock of a leg says, None where there is none, or it cannot be read."""
+        try:
+            half = self.arrays.half(leg["device"])
+        except NodeError:
+            return None
+        return half.view() if half else None
 
     def disks(self, devices: List[str]) -> List[Dict[str, Any]]:
         """What is on block devices."""

@@ -66,9 +66,22 @@ class Half(object):
         # _BAD_BLOCKS (md_p.h). Such a half has the place and the event count of a complete one.
         self.incomplete = self.role is None or bool(int(fields.get("Feature Map", "0"), 16) & 0x8a)
 
+    def view(self) -> Dict[str, Any]:
+        """What is told of it."""
+        return {"uuid": self.uuid, "name": self.name, "events": self.events, "role": self.role, "members": self.members,
+                "raid_devices": self.raid_devices, "state": self.state, "incomplete": self.incomplete, "updated": moment(self.updated)}
+
     def misses(self, other: "Half") -> bool:
         """Whether this half was written to after it had lost the other one."""
         return other.role is not None and self.members[other.role:other.role + 1] == "."
+
+
+def moment(text: str) -> Optional[int]:
+    """A time as mdadm writes it, in the node's time zone, as seconds since 1970."""
+    try:
+        return int(time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y")))
+    except (ValueError, OverflowError):
+        return None
 
 
 def version_of(release: str, version: str, signature: str = "") -> Tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.common import plan_common
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import from_path
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr import Record, choose, sr_view
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_make import make
@@ -111,11 +112,25 @@ def _remove(module: XapiModule, changes: ChangeSet, places: Attachments) -> None
         refuse(sr, "forget" if state == "forgotten" else "destroy", title, now=False)
     if state == "absent":
         _refuse_to_destroy(module, title, places)
+    if state == "forgotten":
+        _refuse_to_forget_legs(module, title, sr)
     places.detach(changes, completely=state != "detached")
     if state == "forgotten":
         changes.delete(lambda: module.run("SR.forget", sr["ref"], last=True))
     elif state == "absent":
         changes.delete(lambda: module.run("SR.destroy", sr["ref"], last=True))
+
+
+def _refuse_to_forget_legs(module: XapiModule, title: str, sr: Record) -> None:
+    """Raise ValueError where guests, which need not run, would lose halves of their mirrors with it, and nobody would notice."""
+    vdis = select(module.xapi, "VDI", SR=[sr["ref"]]).values() if sr["type"] == "udev" and sr["VDIs"] else ()
+    legs = [vdi for vdi in vdis if from_path(vdi["location"]) and vdi["VBDs"]]
+    if legs:
+        node = (from_path(legs[0]["location"]) or ("",))[0]
+        raise ValueError(
+            f"{title} has legs of mirrored disks that guests use: {', '.join(sorted(vdi['name_label'] for vdi in legs))}. Move them to "
+            f"other nodes first: ansible-playbook nobloat.xen.node_retire -e node={node}"
+        )
 
 
 def _refuse_to_destroy(module: XapiModule, title: str, places: Attachments) -> None:

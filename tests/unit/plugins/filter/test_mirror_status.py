@@ -63,7 +63,8 @@ def test_healthy() -> None:
     assert [leg["runs_here"] for leg in disk["legs"]] == [True, False]
     assert (disk["lease"]["generation"], disk["lease"]["state"], disk["lease"]["owner"]) == (3, "started", "node1")
     assert found["healthy"] and found["summary"] == "1 mirrored disk: 1 healthy."
-    assert found["nodes"][0] == {"name": "node1", "pool": "alpha", "reachable": True, "legs": 1, "runs": ["web1"]}
+    assert found["nodes"][0] == {"name": "node1", "pool": "alpha", "host": "host of node1", "reachable": True, "troubles": [],
+                                 "legs": 1, "runs": ["web1"]}
     assert found["table"][2].split() == ["web1", "data", "1", "GiB", "✓", "node1", "✓", "node2", "✓", "healthy", "node1",
                                          "node1,", "started", "(3)"]
 
@@ -151,7 +152,7 @@ def test_words() -> None:
 def test_what_is_being_zeroed_is_told() -> None:
     wipes = [{"name": "spare-1", "size": 3 * GIB, "zeroed": GIB, "problem": ""},
              {"name": "spare-2", "size": GIB, "zeroed": 0, "problem": "/dev/vg0/spare-2 is <used>."}]
-    nodes = [*TWO, {"name": "node3", "pool": "alpha", "info": {"wipes": wipes}}]
+    nodes = [*TWO, {"name": "node3", "pool": "alpha", "info": {"legs": [], "wipes": wipes}}]
     assert mirror_status(TWO, [WEB1], {})["wiping"] == []
     assert mirror_status(nodes, [WEB1], {})["wiping"] == [
         "node3 zeroes what removed legs have left, or room for new ones: 1 GiB of 4 GiB (25 %).",

@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.filter.mirror_growth import mirror_growth
 from ansible_collections.nobloat.xen.plugins.filter.mirror_moves import mirror_moves
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import devices, growth, moves
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import devices, growth, moves, returning
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import called
 
 MIB = 1 << 20
@@ -172,3 +172,22 @@ def test_guests_that_cannot_be_changed() -> None:
             devices(planned, vms)
     with pytest.raises(ValueError, match="no position left"):
         devices(planned, [vm(*((position, "x") for position in range(26)))])
+
+
+def test_which_disks_get_their_halves_back() -> None:
+    """Those with a leg on the node, of guests that run; and where it is known, those that may lack data anywhere."""
+    far = (leg("node2", "web2"), leg("node3", "web2", slot=1))
+    halted = (leg("node1", "db"), leg("node2", "db", slot=1))
+    vms = [vm((5, "web1-data@node2")), {**vm((4, "web2-data@node2")), "name": "web2"}, {**vm(power="halted"), "name": "db"}]
+    assert [each["name"] for each in returning([*PAIR, *far, *halted], vms, "node1")] == ["web1-data"]
+    doubts = {"disks": [{"guest": "web2", "disk": "data", "legs": [{"doubt": ""}, {"doubt": "is not in the mirror"}]},
+                        {"guest": "db", "disk": "data", "legs": [{"doubt": "is older"}, {"doubt": ""}]}]}
+    found = returning([*PAIR, *far, *halted], vms, "node1", doubts)
+    assert [(each["name"], [half["node"] for half in each["legs"]]) for each in found] == [
+        ("web1-data", ["node1", "node2"]), ("web2-data", ["node2", "node3"])]
+
+
+def test_halves_come_back_in_the_order_of_those_that_are_left() -> None:
+    log = (leg("node1", disk="log"), leg("node2", disk="log", slot=1))
+    there = [vm((5, "web1-log@node2"), (7, "web1-data@node2"))]
+    assert [each["disk"] for each in returning([*PAIR, *log], there, "node1")] == ["log", "data"]

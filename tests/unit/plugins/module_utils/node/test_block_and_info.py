@@ -154,6 +154,25 @@ def test_spare_volumes_are_room_and_told_while_they_are_wiped(root: Path) -> Non
         "vg": "vg0", "name": "spare-1", "size": 64 << 20, "zeroed": 8 << 20, "percent": 12, "problem": "The disk is broken."}]
 
 
+def test_halves_of_legs(root: Path) -> None:
+    """Only of legs of guests, only on demand; and one that cannot be understood is nothing."""
+    said = ["Array UUID : 1:2:3:4\nEvents : 42\nDevice Role : Active device 1\nArray State : .A ('A' == active)\nRaid Devices : 2\n"]
+
+    def command(*argv: str, **options: Any) -> Result:
+        if argv[0] == "mdadm":
+            assert argv == ("mdadm", "--examine", "/dev/vg0/web1")
+            return Result(0 if said[0] else 1, said[0], "")
+        rows = LVS["report"][0]["lv"]
+        return Result(0, json.dumps({"report": [{"lv": [{**row, "lv_tags": "nobloat.guest=web,nobloat.disk=1"} for row in rows]}]}), "")
+
+    node = Node(str(root), command)
+    assert "half" not in node.legs(["vg0"])[0]
+    half = node.legs(["vg0"], halves=True)[0]["half"]
+    assert half and (half["events"], half["role"], half["members"], half["incomplete"]) == (42, 1, ".A", False)
+    said[0] = ""
+    assert node.legs(["vg0"], halves=True)[0]["half"] is None
+
+
 def test_a_value_that_changes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """sysfs makes the text anew for each call."""
     texts = [b"786400\n", b"1310688\n"[7:], b""]
