@@ -127,7 +127,7 @@ class LegVolumes:
                                     "stripes": stripes, "stripe_size": stripe_size, "tags": wanted})
             self.spares.check(options["vg"], size // group["extent"], stripes)
             plan.step(f"make {name} of zeroed room", partial(
-                self._obtain, options, size // group["extent"], stripes, partial(self._make, options, stripes, stripe_size, wanted)))
+                self._obtain, options, size, group["extent"], stripes, partial(self._make, options, stripes, stripe_size, wanted)))
             return
         slots = [tag for tag in volume["tags"] if tag.startswith(SLOT)]
         if options["slot"] is not None and slots != wanted[2:]:
@@ -150,8 +150,7 @@ class LegVolumes:
             plan.step(f"grow {name}", partial(self.run, "lvextend", *SETTINGS, "--size", f"{size}b", f"{volume['vg']}/{name}"))
             return
         self.spares.check(volume["vg"], grown // extent, volume["stripes"])
-        plan.step(f"grow {name} by zeroed room", partial(
-            self._obtain, options, grown // extent, volume["stripes"], partial(self._grow, volume)))
+        plan.step(f"grow {name} by zeroed room", partial(self._obtain, options, size, extent, volume["stripes"], None))
 
     def _plan_gone(self, plan: Plan, volume: Volume, options: Dict[str, Any]) -> None:
         name, vg = volume["name"], volume["vg"]
@@ -238,12 +237,20 @@ class LegVolumes:
 
     # ---- steps
 
-    def _obtain(self, options: Dict[str, Any], extents: int, stripes: int, use: Callable[[List[Range]], None]) -> None:
-        """Have `use` make something of zeroed room; wait for it where none is clean. Raises NodeError after `wait_timeout`."""
+    def _obtain(self, options: Dict[str, Any], size: int, extent: int, stripes: int,
+                make: Optional[Callable[[List[Range]], None]]) -> None:
+        """Have the leg get its size from zeroed room; wait for it where none is clean. Raises NodeError after `wait_timeout`."""
         vg, name = options["vg"], options["name"]
 
         def attempt() -> Optional[bool]:
-            if self.spares.take(vg, extents, stripes, use):
+            volume = self.find(vg, name)  # another run may have been faster
+            if volume:
+                self._check_ours(volume, options)
+            elif not make:
+                raise NodeError(f"{vg}/{name} is not there any more.")
+            use = partial(self._grow, volume) if volume else make  # type: Any
+            extents = (size - volume.get("size", 0)) // extent
+            if extents <= 0 or self.spares.take(vg, extents, stripes, use):
                 return None
             return self.spares.prepare(vg, extents, stripes)
 

@@ -153,6 +153,22 @@ def test_the_power_may_be_cut_at_any_moment(node: Node, cut: int) -> None:
     assert {name: lvm.volumes[name].size // EXTENT for name in lvm.volumes if "spare" not in name} == {"web3-data": 22, "web4-data": 14}
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 8), (8, 12)])
+def test_two_runs_at_once_make_one_leg(node: Node, before: int, after: int) -> None:
+    """The slower one finds it made, or grown, when its room is ready, and leaves nothing behind."""
+    if before:
+        node.lvm.add("web1-data", before, *DATA, stripes=2)
+    done = node.pause
+
+    def pause(seconds: float) -> None:
+        node.pause = done  # type: ignore[method-assign]
+        assert node.leg(after)
+
+    node.pause = pause  # type: ignore[method-assign]
+    assert node.leg(after)
+    assert list(node.lvm.volumes) == ["web1-data"] and node.lvm.volumes["web1-data"].size == after * EXTENT
+
+
 def test_a_wait_ends_and_goes_on(node: Node) -> None:
     node.lazy = True
     with pytest.raises(ApplyError, match=r"The room for web1-data is zeroed first: 0 % of 32 MiB after \d+ seconds"):
