@@ -38,9 +38,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The disks, each also with C(devices) (paths in the guest, in the order of C(legs)), C(far) (those that are not on the guest's
-      node), C(plug) (legs that the guest does not have, each with C(vm), C(vdi), C(sr) and C(position)), C(old_vdi) (the VDI of
-      the leg that goes, empty if the guest does not have it any more) and C(size) in bytes.
+    - The disks, each also with C(ref) (what modules are told, the guest's name, or its uuid where others have that name),
+      C(devices) (paths in the guest, in the order of C(legs)), C(nodes) (of them), C(far) (those that are not on the guest's node),
+      C(plug) (legs that the guest does not have, each with C(vm), C(vdi), C(sr) and C(position)), C(old_vdi) (the VDI of the leg that
+      goes, empty if the guest does not have it any more) and C(size) in bytes.
   type: list
   elements: dict
 """

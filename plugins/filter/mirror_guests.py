@@ -50,8 +50,10 @@ RETURN = r"""
 _value:
   description:
     - The guests, each with C(name), C(host), C(home) (the node of its first leg, empty if a leg is not known now), C(power) (empty
-      if the guest is not there), C(missing) (paths of legs without a VDI), C(vm) (an entry of M(nobloat.xen.vm)) and C(mirrors).
-    - Each of C(mirrors) has C(name), C(devices) (paths in the guest, home first), C(far), C(filesystem) and C(mount).
+      if the guest is not there), C(uuid) (the same), C(ref) (what modules are told, its name, or the uuid where others have that name),
+      C(untagged) (nodes with a leg that lacks the uuid, each with C(guest), C(uuid) and C(node)), C(missing) (paths of legs without a
+      VDI), C(vm) (an entry of M(nobloat.xen.vm)) and C(mirrors).
+    - Each of C(mirrors) has C(name), C(devices) (paths in the guest, home first), C(nodes), C(far), C(filesystem) and C(mount).
   type: list
   elements: dict
 """

@@ -34,6 +34,7 @@ _value:
     - The legs, sorted by guest, disk and slot, which is their order when they were made (the preferred home first).
     - Each has C(guest), C(disk), C(slot) (V(0), V(1), or V(null) if it is not tagged), C(name), C(node), C(vg), C(size) in bytes,
       C(path) (the same on every node), C(sr) and C(vdi) (what it is called in the pool), C(lease) as in M(nobloat.xen.mirror_info),
+      C(uuid) of the guest (empty if it is not tagged),
       C(iqn), C(portals) (empty if it is not exported), C(initiators) and C(exists), which is V(true).
   type: list
   elements: dict

@@ -26,7 +26,9 @@ options:
     required: true
   uuid:
     description:
-      - Uuid of the guest. If omitted, that of the guest with this name on the pool; there must not be two.
+      - Uuid of the guest. If omitted, the one that its legs are tagged with, or else that of the guest with this name on the pool;
+        there must not be two.
+      - Where legs have such a tag, guests of the same name are other guests, and legs with the tag of another guest are not used.
     type: str
   legs:
     description:
@@ -110,8 +112,9 @@ options:
     default: []
   assume_dead:
     description:
-      - Nodes, hosts and pools that a human knows to be off. One that shows a sign of life is not believed to be. Such a sign is
-        whoever takes a connection where XAPI listens, whatever comes of it, as an untrusted certificate; or answers by SSH.
+      - Nodes, hosts and pools that a human knows to be off. A host of another pool is written as V(POOL/HOST). One that shows a sign
+        of life is not believed to be. Such a sign is whoever takes a connection where XAPI listens, whatever comes of it, as an
+        untrusted certificate; or answers by SSH.
     type: list
     elements: str
     default: []
@@ -220,13 +223,34 @@ guard:
       type: list
       elements: str
       sample: [/dev/mirror/node1/web1-data]
+    attach:
+      description: Current legs that the guest does not have, because it was started without them before. Each has C(vdi) (name), C(sr),
+        C(path) and C(device) (position).
+      type: list
+      elements: dict
+      sample: [{vdi: web1-data@node2, sr: mirror-node2, path: /dev/mirror/node2/web1-data, device: 5}]
     detach:
-      description: Those of them that the guest has, each with C(vdi) (uuid), C(path) and C(device) (position).
+      description: Those of RV(guard.leave_out) that the guest has, each with C(vdi) (uuid), C(path) and C(device) (position).
       type: list
       elements: dict
       sample: [{vdi: 0c1d2e3f-7d0c-4d55-8d4f-6a6b1a7c3f10, path: /dev/mirror/node1/web1-data, device: 4}]
+    without:
+      description: Nodes of those legs.
+      type: list
+      elements: str
+      sample: [node1]
     start_from:
       description: Nodes all of whose legs are current, or all nodes if all legs are blank.
+      type: list
+      elements: str
+      sample: [node2]
+    complete:
+      description: Those of them whose legs are proven to be current, without O(force).
+      type: list
+      elements: str
+      sample: [node2]
+    sole:
+      description: The node that has all legs that the guest will see, if there is one.
       type: list
       elements: str
       sample: [node2]
@@ -244,7 +268,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Case, judge
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import disk_name, from_path
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    disk_name,
+    from_path,
+    lacking,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, device_number, kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -315,7 +343,7 @@ def life(module: XapiModule, pools: dict[str, dict[str, Any] | None]) -> dict[st
         node = params["nodes"].get(name) or {}
         host = params["hosts"].get(name, name)
         signs = [signs_of_life(urls[pool], address) for (pool, known), address in homes.items()
-                 if known == host and address and (pool == params["pool"] or name not in params["nodes"])]
+                 if address and (name == f"{pool}/{known}" or (pool == params["pool"] and known == host))]
         if node.get("failed") and not node.get("unreachable"):
             signs.append("it answers, though with an error")
         if node.get("unreachable") and heard_by_ssh(str(node.get("msg", ""))):
@@ -325,12 +353,13 @@ def life(module: XapiModule, pools: dict[str, dict[str, Any] | None]) -> dict[st
     return found
 
 
-def attached(session: Session, vm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The legs among the disks of a guest: vdi, path, device. Two calls."""
+def attached(session: Session, vm: dict[str, Any]) -> tuple[list[dict[str, Any]], set[int]]:
+    """The legs among the disks of a guest: vdi, path, device; and all positions that are taken. Two calls."""
     vbds = select(session, "VBD", VM=[vm["ref"]])
     vdis = select(session, "VDI", refs={vbd["VDI"] for vbd in vbds.values()})
-    return sorted(({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)} for vbd in vbds.values()
+    legs = sorted(({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)} for vbd in vbds.values()
                    for vdi in [vdis.get(vbd["VDI"])] if vdi and from_path(vdi["location"])), key=lambda disk: disk["device"])
+    return legs, {device_number(vbd) for vbd in vbds.values()}
 
 
 def all_legs(name: str, known: list[dict[str, Any]], disks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -347,13 +376,15 @@ def all_legs(name: str, known: list[dict[str, Any]], disks: list[dict[str, Any]]
 
 def look(module: XapiModule) -> dict[str, Any]:
     params = module.params
-    own = ask(module.xapi, {params["name"], params["uuid"] or params["name"]})
-    uuid = params["uuid"] or (own["vms"][0]["uuid"] if len(own["vms"]) == 1 else "")
+    tags = {leg.get("uuid") for known in params["nodes"].values() for leg in (known.get("evidence") or {}).get("legs", [])} - {"", None}
+    uuid = params["uuid"] or (tags.pop() if len(tags) == 1 else "")
+    own = ask(module.xapi, {params["name"], uuid or params["name"]})
+    uuid = uuid or (own["vms"][0]["uuid"] if len(own["vms"]) == 1 else "")
     names = {params["name"], uuid or params["name"]}
     asked = {pool["name"]: ask_other(pool, names, params["timeout"]) for pool in params["pools"] if pool["name"] != params["pool"]}
     pools = {**{name: said for name, (said, _why) in asked.items()}, params["pool"]: own}
     mine = [vm for vm in own["vms"] if vm["uuid"] == uuid]
-    disks = attached(module.xapi, mine[0]) if mine else []
+    disks, taken = attached(module.xapi, mine[0]) if mine else ([], set())
     case = Case(
         **{key: params[key] for key in ("name", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
                                         "force", "overwrite")},
@@ -364,7 +395,12 @@ def look(module: XapiModule) -> dict[str, Any]:
         alive=life(module, pools), deaf={name: why for name, (_said, why) in asked.items() if why},
     )
     verdict = judge(case)
+    try:
+        attach = lacking(params["name"], verdict.legs, disks, taken) if mine else []
+    except ValueError as error:
+        verdict.reasons.append(str(error))
     guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict),
+             "attach": [] if verdict.reasons else attach,
              "detach": [disk for disk in disks if disk["path"] in verdict.leave_out]}
     if verdict.reasons:
         module.fail_json(msg=f"{params['name']} must not be started. {' '.join(verdict.reasons)}", guard=guard)

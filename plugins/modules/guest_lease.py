@@ -25,6 +25,8 @@ options:
   uuid:
     description:
       - Uuid of the guest. A domain that has it is the guest, whatever its name.
+      - Unless O(state=observed), the legs on this node that have no tag C(nobloat.uuid) yet get it. It decides which guest they
+        belong to; their names only help people.
     type: str
   legs:
     description:
@@ -46,9 +48,10 @@ options:
       - With V(released), the lease is given back without a start. It is left alone if it is not that of O(owner).
       - With V(synced), the legs on this node are marked as complete at this moment. A node that boots later may miss writes, and
         its legs are not trusted alone until they are marked again.
-      - With V(stale), that mark is removed.
+      - With V(stale), that mark is removed, and it is noted that the guest runs without the halves on the nodes in O(without).
+      - With V(owned), the lease is left alone, and only O(uuid) is noted.
     type: str
-    choices: [observed, starting, restoring, started, released, synced, stale]
+    choices: [observed, starting, restoring, started, released, synced, stale, owned]
     default: observed
   owner:
     description:
@@ -80,6 +83,18 @@ options:
       - Nodes and pools that a human has declared dead, as a note in the lease.
     type: list
     elements: str
+  without:
+    description:
+      - Nodes of the halves that the guest is started without, with V(starting) of O(state), or that it goes on without, with V(stale).
+        They are noted in the lease with the generation in which that began. What is noted already stays.
+      - With V(started) of O(state), all of those that it was started without; what is noted of others goes. If omitted, it stays.
+    type: list
+    elements: str
+  recovering:
+    description:
+      - Dead node that the guest ran on, as a note in the lease. It stays there until the guest has started, however the attempt ends,
+        so that the next one finds it.
+    type: str
   synced:
     description:
       - With O(state=started), also mark the legs on this node as complete, because the guest was seen to have them all.
@@ -175,6 +190,19 @@ lease:
       type: list
       elements: str
       sample: []
+    boot:
+      description: The beginning of the boot id that the node had when the lease was taken, or its legs were last complete.
+      type: str
+      sample: 382d146e
+    without:
+      description: Nodes of the halves that the guest goes on without, with the generation in which that began. Such a half is not
+        started from without force.
+      type: dict
+      sample: {node2: 7}
+    recovering:
+      description: Dead node whose guest this is, until the guest has started elsewhere; empty otherwise.
+      type: str
+      sample: ""
 evidence:
   description: What the node knows, after the lease was taken if it was.
   returned: with V(observed), V(starting) and V(restoring) of O(state)
@@ -283,13 +311,15 @@ SPEC = {
     "legs": {"type": "list", "elements": "str"},
     "vg": {"type": "str"},
     "state": {"type": "str", "default": "observed",
-              "choices": ["observed", "starting", "restoring", "started", "released", "synced", "stale"]},
+              "choices": ["observed", "starting", "restoring", "started", "released", "synced", "stale", "owned"]},
     "owner": {"type": "str"},
     "seen": {"type": "int"},
     "generation": {"type": "int"},
     "lease_time": {"type": "int", "default": 120},
     "host": {"type": "str"},
     "assume_dead": {"type": "list", "elements": "str"},
+    "without": {"type": "list", "elements": "str"},
+    "recovering": {"type": "str"},
     "synced": {"type": "bool", "default": False},
 }
 
@@ -297,7 +327,8 @@ SPEC = {
 def main() -> None:
     module = NodeModule(SPEC, required_if=[
         ("state", "starting", ["owner", "seen", "generation"]), ("state", "restoring", ["owner", "seen", "generation"]),
-        ("state", "started", ["owner", "generation"]), ("state", "released", ["owner", "generation"])])
+        ("state", "started", ["owner", "generation"]), ("state", "released", ["owner", "generation"]),
+        ("state", "stale", ["without"]), ("state", "owned", ["uuid"])])
     params = module.params
     witness = Witness(params["name"], params["uuid"] or "", params["vg"] or "", params["legs"])
     leases = Leases(witness)

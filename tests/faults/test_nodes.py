@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from faults.world import GUEST, LEG, Watch, World
+from faults.load import Load
+from faults.world import GUEST, LEG, MOUNT, Watch, World
 from lab_tests.helpers import until
 from xapisim.launcher import control
 
@@ -141,3 +142,43 @@ def test_two_controllers_start_the_same_guest(busy: World) -> None:
     world.load.grow(50)
     world.whole()
     world.note(f"two controllers start {GUEST} at once", watch())
+
+
+@pytest.mark.long
+def test_recovery_after_a_forced_start_whose_half_died(busy: World) -> None:
+    """Each node's half has gone on alone, and a human has chosen one. When that one dies, the other is not started in silence."""
+    world, watch, first, last = busy, Watch(), busy.node(), busy.other()
+    world.load.stop()
+    side = f"{MOUNT}/side"
+    world.lab.kill([last])
+    until(world.degraded, 30, "the mirror has lost its half")
+    world.guest.run(f"echo {first} >{side}; sync -f {MOUNT}")
+    world.lab.kill([first])
+    world.lab.start([last])
+    world.play("node_recover", failing=True, node=first, assume_dead=[first])
+    world.play("node_recover", node=first, assume_dead=[first], force=True)
+    world.ready()
+    world.guest.run(f"! test -e {side} && echo {last} >{side}; sync -f {MOUNT}")
+    world.ask("VM.clean_shutdown", world.vm())
+    world.lab.start([first])
+    world.play("node_return", node=first)
+    # Both are there, and apart. That of `last` is chosen once more, so that the other one is told.
+    world.start(last, mirror_guard_start_from=last, mirror_guard_force=True)
+    world.ready()
+    assert world.guest.run(f"cat {side}").stdout.strip() == last
+    world.lab.kill([last])
+    told = world.play("node_recover", failing=True, node=last, assume_dead=[last])
+    assert "was left out" in told.stdout and not world.guest.running()
+    world.play("node_recover", node=last, assume_dead=[last], force=True)
+    world.ready()
+    assert world.resident() == first and world.guest.run(f"cat {side}").stdout.strip() == first
+    # What the human has chosen last is the truth now; the other half is taken over.
+    world.lab.start([last])
+    world.play("node_return", node=last)
+    world.guest.run(f"rm {side}")
+    world.load = Load(world.load.path)
+    world.guest.run(f"rm -f {world.load.path}")
+    world.load.start(world.guest)
+    world.load.grow(50)
+    world.whole()
+    world.note("recovery after a forced start whose half died", watch())

@@ -39,6 +39,17 @@ MOUNT = "/srv"
 DESCRIPTION = ROOT / "tests/lab/demo.yml"
 INVENTORY = ROOT / "inventories/lab"
 
+START = """
+- ansible.builtin.import_playbook: nobloat.xen.mirror_look
+- hosts: alpha
+  gather_facts: false
+  module_defaults:
+    group/nobloat.xen.all: {hostname: "{{ xapi_hostname }}", password: "{{ xapi_password }}", ca_path: "{{ xapi_ca_path }}"}
+  tasks:
+    - ansible.builtin.include_role: {name: nobloat.xen.mirror_guard, tasks_from: start}
+      vars: {mirror_guard_guest: web1}
+"""
+
 
 def described(**more: Any) -> dict[str, Any]:
     """The demo's lab, and what is otherwise."""
@@ -90,6 +101,13 @@ class World:
             if kill:
                 kill_with_workers(process)
             process.stdout.read()
+
+    def start(self, node: str, **extra_vars: Any) -> None:
+        """Start the guest on a node as role mirror_guest does, guarded."""
+        playbook = self.lab.folder / "start.yml"
+        playbook.write_text(START, encoding="utf-8")
+        done = play(self.lab, playbook, extra_vars={"mirror_guard_host": node, **extra_vars}, inventories=[INVENTORY])
+        assert not done.rc, done.stdout + done.stderr
 
     def again(self, playbook: str, **extra_vars: Any) -> None:
         """Run one that has done its work: nothing may change."""

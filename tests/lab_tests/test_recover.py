@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from integration.targets.host_playbooks.files.broken_off import kill as kill_with_workers
 from lab.lab import Lab
 from lab_tests.helpers import Played, Xapi, play, playbook_command, playbook_environment, until
+from xapisim.launcher import control
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventories/lab"
@@ -69,6 +71,23 @@ class World:
 
     def xapi(self) -> Xapi:
         return Xapi(self.lab)
+
+    def killed(self, task: str, **variables: Any) -> None:
+        """A recovery whose controller dies when this task begins."""
+        command = playbook_command(self.lab, "nobloat.xen.node_recover", (), variables, [INVENTORY])
+        with subprocess.Popen(command, env=playbook_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              stdin=subprocess.DEVNULL) as process:  # fmt: skip
+            assert process.stdout
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("TASK [") and task in line:
+                    break
+            kill_with_workers(process)
+        assert task in said[-1], "".join(said)
+
+    def tags(self, node: str) -> str:
+        return self.sh(node, "lvs --noheadings -o lv_tags vg0/web1-data")
 
     def power_off(self) -> None:
         xapi = self.xapi()
@@ -159,3 +178,35 @@ def test_an_older_half_is_refused_and_the_newer_one_chosen(world: World) -> None
     halves = [json.loads(world.sh(node, "lvs --reportformat json -o lv_tags vg0/web1-data"))["report"][0]["lv"][0]["lv_tags"]
               for node in ("node1", "node2")]
     assert all(":synced=" in tags for tags in halves), halves
+
+
+def test_a_recovery_that_fails_or_is_killed_is_resumed(world: World) -> None:
+    """Once the pool was told, it does not call the guest running any more: only the lease knows that it has to be started."""
+    words = world.read()
+    guest = world.lab.box("web1")
+    dead = guest.status.host
+    rest = {"node1": "node2", "node2": "node1"}[dead]
+    world.lab.kill([dead])
+    control(world.lab.xapi or {}, "fail", pool="alpha", method="VM.start_on", times=1, error=["HOST_NOT_ENOUGH_FREE_MEMORY", "1", "0"])
+    failed = world.play("nobloat.xen.node_recover", node=dead, fenced=[dead])
+    assert failed.rc and not guest.running(), failed.stdout
+    assert f":recovering={dead}" in world.tags(rest) and ":released:" in world.tags(rest)
+    world.play("nobloat.xen.node_recover", node=dead, fenced=[dead]).ok()
+    assert guest.status.host == rest and "recovering" not in world.tags(rest)
+    assert world.read() == words
+    world.lab.start([dead])
+    world.play("nobloat.xen.node_return", node=dead).ok()
+    assert world.members() == "[UU]"
+
+    dead, rest = rest, dead
+    world.lab.kill([dead])
+    world.killed("Take away the lost legs", node=dead, fenced=[dead])
+    assert not guest.running() and f":recovering={dead}" in world.tags(rest)
+    # Whoever comes too early is told so; it is no success.
+    assert world.play("nobloat.xen.node_recover", node=dead, fenced=[dead]).rc
+    world.play("nobloat.xen.node_recover", node=dead, fenced=[dead], mirror_guard_lease_time=1).ok()
+    assert guest.status.host == rest and world.read() == words
+    assert world.play("nobloat.xen.node_recover", node=dead, fenced=[dead]).ok().changed == 0
+    world.lab.start([dead])
+    world.play("nobloat.xen.node_return", node=dead).ok()
+    assert world.members() == "[UU]"

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import KEPT, device, positions
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import identity, machine
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
@@ -186,25 +187,31 @@ def devices(
 ) -> list[Record]:
     """Disks of guests ({guest, name, legs}) with what their legs are in the guests.
 
-    Adds `devices` (paths, in the order of legs), `far` (those of other nodes than that of the guest, if it has one at hand),
-    `plug` (legs that the guest does not have yet: {vdi, sr, position}), and `old_vdi`, if the old leg of a move is still plugged.
+    Adds `ref` (what modules are told: the guest's name, or its uuid where others have that name), `devices` (paths, in the order of
+    legs) and their `nodes`, `far` (those of other nodes than that of the guest, if it has one at hand), `plug` (legs that the guest
+    does not have yet: {vm, vdi, sr, position}), and `old_vdi`, if the old leg of a move is still plugged.
     `vms` as from module vm_info; `hosts`: node by name of the host. Raises ValueError for guests that cannot be changed.
     """
-    known = {vm["name"]: vm for vm in vms}
-    taken = {name: {int(disk["device"]) for disk in vm["disks"]} for name, vm in known.items()}
+    known, wanted = list(vms), list(disks)
+    uuids = identity(leg for disk in wanted for leg in disk["legs"])
+    taken: dict[str, set[int]] = {}
     found = []
-    for disk in disks:
-        vm = known.get(disk["guest"])
+    for disk in wanted:
+        namesakes = [vm for vm in known if vm["name"] == disk["guest"]]
+        vm = next(iter(machine(known, disk["guest"], uuids[disk["guest"]])), None)
         if vm is None or vm["power_state"] != "running":
             raise ValueError(f"Guest {disk['guest']} does not run, and only it can change its mirrors. Start it first.")
         there = {str(each["name"]): int(each["device"]) for each in vm["disks"]}
-        places = positions(disk["guest"], [leg["vdi"] for leg in disk["legs"]], there, taken[disk["guest"]])
+        places = positions(disk["guest"], [leg["vdi"] for leg in disk["legs"]], there, taken.setdefault(
+            disk["guest"], {int(each["device"]) for each in vm["disks"]}))
         taken[disk["guest"]].update(places.values())
+        ref = vm["uuid"] if len(namesakes) > 1 and uuids[disk["guest"]] else disk["guest"]
         paths = {leg["node"]: device(places[leg["vdi"]]) for leg in disk["legs"]}
-        plug = [{"vdi": leg["vdi"], "sr": leg["sr"], "position": places[leg["vdi"]], "vm": disk["guest"]}
+        plug = [{"vdi": leg["vdi"], "sr": leg["sr"], "position": places[leg["vdi"]], "vm": ref}
                 for leg in disk["legs"] if leg["vdi"] not in there]
         at = (hosts or {}).get(vm["host"], vm["host"])
         old = (disk.get("old") or {}).get("vdi", "")
-        found.append({**disk, "devices": list(paths.values()), "plug": plug, "old_vdi": old if old in there else "",
+        found.append({**disk, "ref": ref, "devices": list(paths.values()), "nodes": list(paths), "plug": plug,
+                      "old_vdi": old if old in there else "",
                       "far": [path for node, path in paths.items() if node != at] if at in paths else [], "size": disk["legs"][0]["size"]})
     return found

@@ -57,9 +57,30 @@ class Case:
     def dead(self) -> set[str]:
         return {*self.fenced, *self.assume_dead}
 
-    def dead_hosts(self) -> set[str]:
-        """What XAPI calls the dead."""
-        return self.dead | {self.hosts.get(node, node) for node in self.dead if node in self.nodes}
+    def dead_hosts(self, pool: str) -> set[str]:
+        """What XAPI calls the dead of a pool. A name is one of the guest's own pool; hosts of others are said as POOL/HOST."""
+        found = {name[len(pool) + 1:] for name in self.dead if name.startswith(f"{pool}/")}
+        if pool == self.pool:
+            found |= {self.hosts.get(name, name) if name in self.nodes else name for name in self.dead}
+        return found
+
+    @property
+    def tags(self) -> dict[str, set[str]]:
+        """Uuids of guests that the legs are tagged with, and which legs."""
+        found: dict[str, set[str]] = {}
+        for known in filter(None, self.nodes.values()):
+            for leg in known["evidence"]["legs"]:
+                found.setdefault(leg.get("uuid", ""), set()).add(leg["name"])
+        return {uuid: legs for uuid, legs in found.items() if uuid}
+
+    def namesake(self, uuid: str) -> bool:
+        """Whether that is for certain another guest, whatever its name: legs are tagged with the uuid of this one."""
+        return bool(self.uuid) and uuid != self.uuid and self.uuid in self.tags
+
+    def lease(self, node: str) -> Facts:
+        """The lease on a node, with all of its notes; {} where there is none, or the node does not answer."""
+        found = (self.nodes.get(node) or {}).get("lease") or {}
+        return {"assumed_dead": [], "without": {}, **found} if found else {}
 
     def evidence(self, node: str) -> Facts | None:
         known = self.nodes.get(node)
@@ -72,8 +93,9 @@ class Verdict:
 
     `reset`: the pool believes that the guest runs on a host that is dead, and has to be told. `legs`: each leg with its state:
     current, older, apart, incomplete, blank, restoring, unreadable or unreachable. `leave_out`: paths of the legs that the guest must not
-    see when it starts. `start_from`: nodes all of whose legs are current, or all nodes if all legs are blank. `generation`: of
-    the lease to take; `seen`: the one that each node has now.
+    see when it starts, and `without` their nodes. `start_from`: nodes all of whose legs are current, or all nodes if all legs are
+    blank; `complete`: those of them that are proven to be, without force; `sole`: one that has all that the guest will see.
+    `generation`: of the lease to take; `seen`: the one that each node has now.
     """
 
     reasons: list[str] = field(default_factory=list)
@@ -81,7 +103,10 @@ class Verdict:
     reset: bool = False
     legs: list[dict[str, Any]] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
     start_from: list[str] = field(default_factory=list)
+    complete: list[str] = field(default_factory=list)
+    sole: list[str] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
     generation: int = 1
 
@@ -102,14 +127,22 @@ def judge(case: Case) -> Verdict:
     verdict.legs = known.legs
     if not case.overwrite:
         verdict.reasons += known.reasons
-        verdict.overridden, verdict.leave_out, verdict.start_from = known.overridden, known.leave_out, known.start_from
+        for what in ("overridden", "leave_out", "without", "start_from", "complete", "sole"):
+            setattr(verdict, what, getattr(known, what))
     return verdict
 
 
 def _names(case: Case, verdict: Verdict) -> None:
-    known = {*case.nodes, *case.pools, *(host["name"] for pool in case.pools.values() if pool for host in pool["hosts"])}
-    for name in sorted(case.dead - known):
-        verdict.reasons.append(f"{name} is declared dead, but there is no node, host or pool of that name.")
+    hosts = {pool: {host["name"] for host in known["hosts"]} if known else set() for pool, known in case.pools.items()}
+    own, others = {*case.nodes, *hosts.get(case.pool, ())}, set(case.pools) - {case.pool}
+    for name in sorted(case.dead):
+        if name in own & others:
+            verdict.reasons.append(f"{name} is declared dead, and is the name of a pool and of a host of pool {case.pool}: say "
+                                   f"{case.pool}/{name} for the host.")
+        elif name not in {*own, *case.pools, *(f"{pool}/{host}" for pool, found in hosts.items() for host in found)}:
+            elsewhere = sorted(f"{pool}/{name}" for pool in others if name in hosts[pool])
+            verdict.reasons.append(f"{name} is declared dead, but there is no node, host or pool of that name"
+                                   + (f" here: say {' or '.join(elsewhere)}." if elsewhere else "."))
     if case.host and case.evidence(case.host) is None:
         verdict.reasons.append(f"{case.host}, where the guest shall start, does not answer.")
     for node in sorted({leg["node"] for leg in case.legs} - set(case.nodes)):
@@ -135,7 +168,8 @@ def _node(case: Case, node: str, verdict: Verdict) -> None:
     if node in case.dead:
         tell(f"{node} is declared dead, but it has answered: it is alive.")
     for domain in evidence["domains"]:
-        tell(f"It runs on {node}: domain {domain['id']}, {domain['name']}, {domain['uuid']}.")
+        if not case.namesake(domain["uuid"]):
+            tell(f"It runs on {node}: domain {domain['id']}, {domain['name']}, {domain['uuid']}.")
     if not evidence["domains_known"]:
         tell(f"{node} cannot say which domains run on it: {evidence.get('domains_error', 'no reason given')}.")
     if evidence.get("restores"):
@@ -173,17 +207,26 @@ def _pool(case: Case, pool: str, verdict: Verdict) -> None:
         return
     if len(known["vms"]) > 1 and not case.uuid:
         tell(f"Pool {pool} has {len(known['vms'])} guests of this name: {', '.join(sorted(vm['uuid'] for vm in known['vms']))}.")
+    for uuid, legs in sorted(case.tags.items()):
+        if uuid != case.uuid:
+            tell(f"Its legs {', '.join(sorted(legs))} belong to another guest, by their tag nobloat.uuid={uuid}. If that one is gone "
+                 "for good, remove the tag (lvchange --deltag).")
+    if case.uuid in case.tags and not case.overwrite and case.uuid not in [vm["uuid"] for vm in known["vms"]]:
+        tell(f"Its legs belong to the guest {case.uuid}, which pool {pool} does not have. If it is gone for good, remove their tag "
+             f"nobloat.uuid={case.uuid} (lvchange --deltag).")
     asked = {case.hosts.get(node, node) for node in case.nodes}
     for host in known["hosts"]:
-        if host["name"] not in asked | case.dead:
+        if host["name"] not in asked | case.dead_hosts(pool):
             tell(f"Host {host['name']} of pool {pool} is none of the nodes that were asked, so the guest may be running there.")
 
 
 def _vm(case: Case, pool: str, vm: Facts, verdict: Verdict) -> None:
+    if case.namesake(vm["uuid"]):
+        return
     own = pool == case.pool and vm["uuid"] == (case.uuid or vm["uuid"])
     title = "it" if own else f"another guest of this name or uuid ({vm['uuid']})"
     tell = verdict.reasons.append
-    if vm["power_state"] not in ("Halted", "Suspended") and vm["host"] and vm["host"] in case.dead_hosts():
+    if vm["power_state"] not in ("Halted", "Suspended") and vm["host"] and vm["host"] in case.dead_hosts(pool):
         # Whether that host is dead is looked at with the nodes; the pool does not know about it yet.
         verdict.reset = verdict.reset or own
         return
@@ -236,6 +279,7 @@ def _disk(case: Case, disk: str, verdict: Verdict) -> None:
                                + ", ".join(f"{leg['path']} to {leg['half']['uuid']}" for leg in halves) + ".")
         return
     _compare(halves)
+    _remember(case, halves)
     _choose(case, disk, halves, verdict)
     current = [leg for leg in legs if leg["state"] == "current"]
     lost = [leg for leg in legs if leg["state"] in LOST]
@@ -295,6 +339,29 @@ def _compare(halves: list[dict[str, Any]]) -> None:
                 leg.update(state="older", why=f"older than {other['path']} (event counts {mine['events']} and {its['events']})")
 
 
+def _remember(case: Case, halves: list[dict[str, Any]]) -> None:
+    """Where halves differ, and the lease of one tells that the guest was started from it without the others: that was decided."""
+    for leg in halves:
+        others = [other for other in halves if other is not leg]
+        if leg["state"] == "current" or not all(_started_without(case, leg["node"], other["node"]) for other in others):
+            continue
+        if leg["state"] == "apart" and all(misses(leg["half"], other["half"]) for other in others):
+            leg.update(state="current", why="")
+            for other in others:
+                other.update(state="older", why=f"left out since {leg['path']} was chosen")
+        else:
+            for each in halves:
+                each.update(state="apart", why=f"not what the lease on {leg['node']} tells: that the guest was started from {leg['path']}")
+
+
+def _started_without(case: Case, node: str, other: str) -> bool:
+    """Whether the latest start that any lease knows of was one from the half on `node`, without that on `other`."""
+    mine, its = case.lease(node), case.lease(other)
+    newest = max(case.lease(each).get("generation", 0) for each in case.nodes)
+    return bool(mine and mine["state"] == "started" and mine["generation"] == newest and other in mine["without"]
+                and node not in mine["without"] and (other in its.get("without", ()) or its.get("generation", 0) < newest))
+
+
 def _choose(case: Case, disk: str, halves: list[dict[str, Any]], verdict: Verdict) -> None:
     """Where the halves differ: the newer one, or with force the one of the node that was named."""
     named = [leg for leg in halves if leg["node"] == case.start_from]
@@ -319,18 +386,22 @@ def _choose(case: Case, disk: str, halves: list[dict[str, Any]], verdict: Verdic
 
 def _doubt(case: Case, leg: Facts, lost: set[str]) -> str:
     """Why a half may be older than one on the `lost` nodes, which cannot be looked at; "" if it cannot be."""
-    known = case.nodes[leg["node"]] or {}
-    lease, boot = known.get("lease") or {}, (case.evidence(leg["node"]) or {}).get("boot")
-    if leg["half"]["members"].count("A") == 1:
-        return ""  # it was the last one
-    newest = max([(other["lease"] or {}).get("generation", 0) for other in case.nodes.values() if other] or [0])
+    lease, boot = case.lease(leg["node"]), (case.evidence(leg["node"]) or {}).get("boot")
+    for node in sorted(case.nodes):
+        # What another node noted before this half was complete again is over. What its own node says stands until it is.
+        other = case.lease(node)
+        if leg["node"] in other.get("without", ()) and (node == leg["node"] or other["generation"] >= lease.get("generation", 0)):
+            return f"{leg['path']} was left out: the guest went on without it (generation {other['without'][leg['node']]}, lease on {node})"
+    if lease.get("generation", 0) < max(case.lease(node).get("generation", 0) for node in case.nodes):
+        return f"{leg['path']} has missed a start of the guest"
+    # By its own word it was the last one. So may others be by theirs, unless this node would have been asked before they were started.
+    if leg["half"]["members"].count("A") == 1 and boot and lease.get("boot") == boot:
+        return ""
     # The mark is held back while the guest starts. It counts if that start is ours, or was one without the lost half.
-    held = lease.get("held") if lease and (lease["owner"] == case.owner or lost <= set(lease["assumed_dead"])) else ""
-    complete = lease.get("synced") or held
+    ours = lease and (lease["owner"] == case.owner or lost <= {*lease["assumed_dead"], *lease["without"]})
+    complete = lease.get("synced") or (lease.get("held") if ours else "")
     if not complete:
         return f"{leg['path']} was never seen complete"
-    if lease["generation"] < newest:
-        return f"{leg['path']} has missed a start of the guest"
     if complete != boot:
         return f"{leg['node']} has booted since {leg['path']} was last seen complete, so it may have missed writes"
     return ""
@@ -341,8 +412,8 @@ def _weigh(case: Case, verdict: Verdict, reason: str) -> None:
 
 
 def _sum_up(verdict: Verdict) -> None:
-    verdict.leave_out = sorted(leg["path"] for leg in verdict.legs
-                               if leg["state"] not in USABLE)
+    verdict.leave_out = sorted(leg["path"] for leg in verdict.legs if leg["state"] not in USABLE)
+    verdict.without = sorted({leg["node"] for leg in verdict.legs if leg["state"] not in USABLE})
     states: dict[str, set[str]] = {}
     for leg in verdict.legs:
         states.setdefault(leg["node"], set()).add(leg["state"])
@@ -351,3 +422,5 @@ def _sum_up(verdict: Verdict) -> None:
         del leg["half"]
     fresh = all(leg["state"] == "blank" for leg in verdict.legs)
     verdict.start_from = sorted(node for node, found in states.items() if found == {"current"} or (fresh and found))
+    verdict.complete = [] if verdict.overridden else verdict.start_from
+    verdict.sole = [node for node in verdict.start_from if set(states) - {node} == set(verdict.without)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import CONFIG_DRIVE, device, positions
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import identity, machine
 
 Record = dict[str, Any]
 
@@ -16,22 +17,28 @@ def guest_plans(
     guests: Iterable[Mapping[str, Any]], legs: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]],
     vdis: Mapping[str, str], defaults: Mapping[str, Any],
 ) -> list[Record]:
-    """What each described guest is to be: {name, host, home, power, missing, vm, mirrors}.
+    """What each described guest is to be: {name, uuid, ref, host, home, power, untagged, missing, vm, mirrors}.
 
     `legs`: leg records, home first. `vms`: those of module vm_info. `vdis`: uuids of legs' VDIs by path. `home` is the node of
-    its first leg, "" if a leg is not known now; `power` is "" for a guest that is not there; `missing` lists paths of legs that
-    have no VDI yet; `vm` is an entry for module vm. Each of `mirrors` is {name, devices, far, filesystem, mount}. Raises ValueError.
+    its first leg, "" if a leg is not known now; `power` and `uuid` are "" for a guest that is not there; `ref` is what modules are
+    told: its name, or the uuid that its legs are tagged with where the pool has others of that name; `untagged` are the nodes on
+    which a leg does not have the uuid yet; `missing` lists paths of legs that have no VDI yet; `vm` is an entry for module vm. Each
+    of `mirrors` is {name, devices, nodes, far, filesystem, mount}. Raises ValueError.
     """
-    known = list(legs)
-    there = {vm["name"]: vm for vm in vms}
-    return [_plan(guest, known, there.get(guest["name"]), vdis, defaults) for guest in guests]
+    known, there = list(legs), list(vms)
+    uuids = identity(known)
+    found = {guest["name"]: machine(there, guest["name"], uuids.get(guest["name"], "")) for guest in guests}
+    names = [vm["name"] for vm in there]
+    return [_plan(guest, known, found[guest["name"]], vdis, defaults, names.count(guest["name"]) > 1) for guest in guests]
 
 
 def _plan(
-    guest: Mapping[str, Any], legs: list[Mapping[str, Any]], vm: Mapping[str, Any] | None, vdis: Mapping[str, str],
-    defaults: Mapping[str, Any],
+    guest: Mapping[str, Any], legs: list[Mapping[str, Any]], found: list[Mapping[str, Any]], vdis: Mapping[str, str],
+    defaults: Mapping[str, Any], namesakes: bool,
 ) -> Record:
-    name = guest["name"]
+    vm = found[0] if found else None
+    name, uuid = guest["name"], str(found[0]["uuid"]) if len(found) == 1 else ""
+    ref = uuid if namesakes and uuid else name
     options = {**defaults, **(guest.get("vm") or {})}
     if options.get("auto_poweron"):
         raise ValueError(f"Guest {name} is mirrored: it must not start by itself, as nobody would prove that it runs nowhere else.")
@@ -42,7 +49,7 @@ def _plan(
     disks = [{"device": at[path], "vdi": vdis[path], "mode": "rw"} for path in paths if path in vdis]
     mirrors = [
         {
-            "name": disk["name"], "devices": [device(at[leg["path"]]) for leg in pair],
+            "name": disk["name"], "devices": [device(at[leg["path"]]) for leg in pair], "nodes": [leg["node"] for leg in pair],
             "far": [device(at[leg["path"]]) for leg in pair[1:]], "filesystem": disk.get("filesystem") or "",
             "mount": disk.get("mount") or "",
         }
@@ -50,8 +57,11 @@ def _plan(
     ]
     return {
         "name": name, "host": guest.get("host") or name, "home": own[0][0]["node"] if all(len(pair) == 2 for pair in own) else "",
-        "power": vm["power_state"] if vm else "", "missing": missing, "mirrors": mirrors, "user_data": guest.get("user_data") or {},
-        "vm": {**options, "name": name, "auto_poweron": False, "disks": [*(options.get("disks") or []), *disks]},
+        "power": vm["power_state"] if vm else "", "uuid": uuid, "ref": ref,
+        "untagged": [{"guest": name, "uuid": uuid, "node": node}
+                     for node in sorted({leg["node"] for pair in own for leg in pair if not leg.get("uuid")}) if uuid],
+        "missing": missing, "mirrors": mirrors, "user_data": guest.get("user_data") or {},
+        "vm": {**options, "name": ref, "auto_poweron": False, "disks": [*(options.get("disks") or []), *disks]},
     }
 
 

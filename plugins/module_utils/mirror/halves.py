@@ -77,6 +77,18 @@ def last_on(disks: Iterable[Mapping[str, Any]], node: str) -> list[dict[str, Any
     return found
 
 
+def missing(mirrors: Iterable[Mapping[str, Any]], arrays: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Nodes whose halves a guest does without, as it says itself (`arrays`). Nothing is known of an array that is not there.
+
+    `mirrors`: {name, or disk if that is another, devices, nodes}, the two in the same order.
+    """
+    wanted = [(mirror.get("disk") or mirror["name"], mirror["devices"], mirror["nodes"]) for mirror in mirrors]
+    found = {array["name"]: {member["device"] for member in array["members"]
+                             if member["state"] == "active" and not member.get("bad_blocks")} for array in arrays}
+    return sorted({node for name, devices, nodes in wanted if found.get(name)
+                   for device, node in zip(devices, nodes, strict=True) if device not in found[name]})
+
+
 def behind(disks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Guests that run without a half that its node still has, as they say themselves: {pool, guest, nodes}."""
     found: dict[tuple[str, str], set[str]] = {}

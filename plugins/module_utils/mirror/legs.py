@@ -42,7 +42,8 @@ def _leg(node: str, volume: Mapping[str, Any], info: Mapping[str, Any], prefix: 
     return {
         "guest": own["guest"], "disk": own["disk"], "slot": int(own["slot"]) if own.get("slot", "").isdigit() else None,
         "name": name, "node": node, "vg": volume["vg"], "size": volume["size"], **called(node, name),
-        "lease": volume["lease"], "iqn": export.get("iqn") or iqn(node, name, prefix), "portals": list(export.get("portals", [])),
+        "lease": volume["lease"], "uuid": own.get("uuid", ""), "iqn": export.get("iqn") or iqn(node, name, prefix),
+        "portals": list(export.get("portals", [])),
         "initiators": list(export.get("initiators", [])), "exists": True,
     }
 

@@ -7,7 +7,7 @@ The one place for these rules; nodes use it, too. Python 3.6 syntax, standard li
 """
 
 import re
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 # ---- on nodes
 
@@ -133,3 +133,21 @@ def positions(guest: str, wanted: Iterable[str], attached: Mapping[str, int], ta
             f"Guest {guest} has no position left for another disk: legs are from {POSITIONS[0]} to {POSITIONS[-1]}. Detach disks that it "
             "does not need, or move fewer disks at a time.")
     return found
+
+
+def lacking(guest: str, legs: Iterable[Mapping[str, Any]], attached: Iterable[Mapping[str, Any]],
+            taken: Iterable[int]) -> List[Dict[str, Any]]:
+    """Current legs that a guest does not have, and where they go: freed positions are given back to those that had them.
+
+    `legs`: {disk, name, node, path, state}; `attached`: {path, device}; `taken`: positions of all disks. Raises ValueError.
+    """
+    there = {disk["path"]: disk["device"] for disk in attached}
+    known = list(legs)
+    first = {}  # type: Dict[str, int]
+    for leg in known:
+        first[leg["disk"]] = min(first.get(leg["disk"], POSITIONS[-1]), there.get(leg["path"], POSITIONS[-1]))
+    missing = sorted((leg for leg in known if leg["state"] == "current" and leg["path"] not in there),
+                     key=lambda leg: (first[leg["disk"]], leg["disk"], leg["node"]))
+    at = positions(guest, [leg["path"] for leg in missing], there, taken)
+    return [{"vdi": vdi_name(leg["node"], leg["name"]), "sr": sr_name(leg["node"]), "path": leg["path"], "device": at[leg["path"]]}
+            for leg in missing]

@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lease of a guest: a tag of its first leg on each node, written by compare and swap. Python 3.6 syntax.
 
-    nobloat.lease=<generation>:<time>:<state>:<owner>[:synced=<boot>][:held=<boot>][:host=<node>][:dead=<node>+<node>]
-
 The generation grows with each start. The time is in seconds since 1970 by the node's clock. The states: `starting` and
 `restoring` keep others away for a while, `started` and `released` do not. A process that restores a disk has a lock as well: others
 are kept away for as long as it lives, and for a while after it was killed.
 
 `synced` says in which life of the node (the beginning of its boot id)
 its legs were last known to be complete; one that has booted since then may have missed writes. No clock can spoil that. While
-the guest starts nobody knows which legs it takes, so the mark is held back until it is known, or the start was given up.
+the guest starts nobody knows which legs it takes, so the mark is held back until it is known, or the start was given up. `boot`
+is the life of the node in which the lease was taken: who wants to start the guest elsewhere since then has had to ask this node.
+`without` says which halves the guest went on without, and since which generation, on all nodes that could be told: on that of the
+half itself first of all. It stays until the guest has been seen to have that half again, or has been started from it; when a start
+is given up, what that start has noted goes. `recovering` says that a guest of that dead node was to be started; until it runs.
+lease_tag.py has how it is written.
 """
 
 import os
@@ -20,10 +23,10 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import LEASE
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import GUEST, LEASE, UUID
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness, restore_lock
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, locked
-from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import CLAIMS, parse, text
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import CLAIMS, blank, parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
@@ -97,10 +100,15 @@ class Leases:
             return plan
         if not self.volume:
             raise NodeError(f"No leg of {self.witness.name} is on this node, so it cannot have a lease.")
-        wanted = self.wanted(params)
+        wanted = self.current if state == "owned" else self.wanted(params)
         if wanted != self.current:
             plan.after = dict(wanted, age=0)
             plan.step(f"write the lease of {self.witness.name}", partial(self.write, wanted))
+        nobodys = [f"{leg['vg']}/{leg['name']}" for leg in self.witness.volumes()
+                   if GUEST + self.witness.name in leg["tags"] and not leg["uuid"]] if self.witness.uuid else []
+        if nobodys:
+            plan.step(f"note that {', '.join(nobodys)} belong to {self.witness.uuid}",
+                      partial(self.witness.run, "lvchange", "--quiet", *WRITABLE, "--addtag", UUID + self.witness.uuid, *nobodys))
         return plan
 
     def wanted(self, params: Dict[str, Any]) -> Dict[str, Any]:
@@ -115,14 +123,17 @@ class Leases:
             # Not the lease that is gone already, nor one of somebody else.
             if not mine or current["state"] not in CLAIMS:
                 return current
-            return dict(current, state="released", time=int(self.now()), synced=current["held"], held="")
+            return dict(current, state="released", time=int(self.now()), synced=current["held"], held="", without={
+                node: since for node, since in current["without"].items() if since != current["generation"]})
         if not mine:
             raise NodeError(f"{self.told()}. It is not the lease of {params['owner']} any more: the guest took longer to start "
                             "than the lease lasts, and somebody else went on.")
         if current["state"] == "restoring":
             raise NodeError(f"{self.told()}. The guest is not to be started with it.")
         if current["state"] != "started":
-            current = dict(current, state="started", time=int(self.now()), held="")
+            left = params["without"]
+            current = dict(current, state="started", time=int(self.now()), held="", recovering="", without={
+                node: since for node, since in current["without"].items() if left is None or node in left})
         return dict(current, synced=self.witness.boot()) if params["synced"] else current
 
     def _taken(self, params: Dict[str, Any]) -> Dict[str, Any]:
@@ -139,18 +150,22 @@ class Leases:
             raise NodeError(f"generation has to grow: it is {current['generation']} already.")
         if mine and current["state"] != state:
             raise NodeError(f"{self.told()}. Take a new one.")
+        boot = self.witness.boot()
         return {"generation": params["generation"], "time": now, "state": state, "owner": params["owner"],
-                "synced": "", "held": self.witness.boot() if params["synced"] else current.get("held") or current.get("synced", ""),
-                "host": params["host"] or "", "assumed_dead": sorted(params["assume_dead"] or [])}
+                "boot": boot, "synced": "",
+                "held": boot if params["synced"] else current.get("held") or current.get("synced", ""),
+                "host": params["host"] or "", "assumed_dead": sorted(params["assume_dead"] or []),
+                "without": dict(dict.fromkeys(params["without"] or [], params["generation"]), **current.get("without", {})),
+                "recovering": params["recovering"] or current.get("recovering", "")}
 
     def _marked(self, params: Dict[str, Any], complete: bool) -> Dict[str, Any]:
-        """Note that the legs here are complete (from the latest start on, `generation`), or that they are not."""
-        current = dict(self.current) or {"generation": 0, "time": int(self.now()), "state": "released", "synced": "", "held": "",
-                                         "owner": params["owner"] or "nobody", "host": "", "assumed_dead": []}
+        """Note that the guest has all of its legs (from the latest start on, `generation`), or that it goes on without some."""
+        current = dict(self.current) or blank(params["owner"] or "nobody", int(self.now()))
         if not complete:
-            return dict(current, synced="", held="")
-        generation = max(current["generation"], params["generation"] or 0)
-        return dict(current, generation=generation, synced=self.witness.boot())
+            since = dict.fromkeys(params["without"] or [], current["generation"])
+            return dict(current, synced="", held="", without=dict(since, **current["without"]))
+        generation, boot = max(current["generation"], params["generation"] or 0), self.witness.boot()
+        return dict(current, generation=generation, synced=boot, boot=boot, without={}, recovering="")
 
     def told(self) -> str:
         """The current lease in words."""

@@ -29,7 +29,7 @@ def test_legs_in_the_order_of_guest_disk_and_slot() -> None:
         ("db1", "node1", None), ("web1", "node2", 0), ("web1", "node1", 1)]
     assert found[1] == {
         "guest": "web1", "disk": "data", "slot": 0, "name": "web1-data", "node": "node2", "vg": "vg0", "size": 1 << 30,
-        "path": "/dev/mirror/node2/web1-data", "sr": "mirror-node2", "vdi": "web1-data@node2", "lease": None,
+        "path": "/dev/mirror/node2/web1-data", "sr": "mirror-node2", "vdi": "web1-data@node2", "lease": None, "uuid": "",
         "iqn": "iqn.2026-11.test:x", "portals": ["10.0.2.2:3260"], "initiators": ["iqn.2026-11.test:node1"], "exists": True}
     assert (found[2]["iqn"], found[2]["portals"]) == ("iqn.2026-11.xen.nobloat:node1:web1-data", [])
 

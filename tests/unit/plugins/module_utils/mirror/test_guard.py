@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -24,9 +25,9 @@ def half(role: int, events: int = 42, members: str = "AA", **more: Any) -> dict[
 
 
 def lease(generation: int = 5, state: str = "started", owner: str = "anna/c1/aa", age: int = 9000, synced: str = "b00t", held: str = "",
-          dead: tuple[str, ...] = ()) -> dict[str, Any]:
+          dead: tuple[str, ...] = (), boot: str = "b00t", **without: int) -> dict[str, Any]:
     return {"generation": generation, "state": state, "owner": owner, "age": age, "synced": synced, "held": held, "host": "node1",
-            "assumed_dead": list(dead)}
+            "assumed_dead": list(dead), "boot": boot, "without": without}
 
 
 def world() -> dict[str, Any]:
@@ -87,6 +88,13 @@ def vm(pool: str = "alpha", **values: Any) -> Edit:
     return edit
 
 
+def tagged(*nodes: str, uuid: str = UUID) -> Edit:
+    def edit(made: dict[str, Any]) -> None:
+        for node in nodes or NODES:
+            made["nodes"][node]["evidence"]["legs"][0]["uuid"] = uuid
+    return edit
+
+
 def states(verdict: Verdict) -> dict[str, str]:
     return {leg["node"]: leg["state"] for leg in verdict.legs}
 
@@ -117,9 +125,28 @@ STARTS: dict[str, tuple[tuple[Edit, ...], dict[str, Any], list[str], list[str], 
         (gone("node1"), vm(power_state="Running", host="xcp1", operations=["clean_shutdown"])), {"assume_dead": ["node1"]}, ["node2"],
         ["node1"], True),
     "dead, and was told already": ((gone("node1"),), {"assume_dead": ["node1"]}, ["node2"], ["node1"], False),
-    "dead, and the node of the other half has booted, but it was the last": (
-        (*NODE1_DEAD, saw("node2", boot="new"), leg("node2", half=half(1, 60, ".A"))), {"assume_dead": ["node1"]}, ["node2"],
+    "dead, and the other half was the last, in this life of its node": (
+        (*NODE1_DEAD, leased("node2", synced=""), leg("node2", half=half(1, 60, ".A"))), {"assume_dead": ["node1"]}, ["node2"],
         ["node1"], True),
+    "both went their own way, and one was decided on": (
+        (leg("node1", half=half(0, 60, "A.")), leg("node2", half=half(1, 50, ".A")), leased("node1", synced="", node1=6),
+         leased("node2", generation=6, synced="", node1=6)), {}, ["node2"], ["node1"], False),
+    "the same, while the other node was off": (
+        (leg("node1", half=half(0, 60, "A.")), leg("node2", half=half(1, 50, ".A")), leased("node2", generation=6, synced="", node1=6)),
+        {}, ["node2"], ["node1"], False),
+    "left out, and complete again since": (
+        (*NODE1_DEAD, leased("node2", generation=7)), {"assume_dead": ["node1"]}, ["node2"], ["node1"], True),
+    "another guest of the name here, halted, but the legs know theirs": (
+        (tagged(), vm(uuid="other")), {}, ["node1", "node2"], [], False),
+    "the same, and it runs": ((tagged(), vm(uuid="other", power_state="Running", host="xcp2"), saw("node2", domains=[
+        {"uuid": "other", "id": "8", "name": "web1"}])), {}, ["node1", "node2"], [], False),
+    "the same, in another pool": ((tagged("node2"), vm("bravo", uuid="other", power_state="Running", host="xcp9")), {}, ["node1", "node2"],
+                                  [], False),
+    "a host of another pool is dead": ((vm("bravo", power_state="Running", host="xcp9"),), {"assume_dead": ["bravo/xcp9"]},
+                                       ["node1", "node2"], [], False),
+    "a host of the pool that is called as another pool": (
+        (lambda made: made["pools"]["alpha"]["hosts"].append({"name": "bravo"}),), {"assume_dead": ["alpha/bravo"]}, ["node1", "node2"],
+        [], False),
     "the other pool was declared dead": ((lambda made: made["pools"].update(bravo=None),), {"assume_dead": ["bravo"]}, ["node1", "node2"],
                                          [], False),
     "a start of ours": (
@@ -221,6 +248,36 @@ NEVER: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str]] = {
                                   leased("node2", generation=6, state="starting", age=1)), {"generation": 6},
                                  "The lease on node2 has got lost to anna/c1/aa"),
     "the lease is gone": (NO_LEASE, {"generation": 6}, "There is no lease on node1 any more"),
+    "a dead host of this pool is no namesake of another": (
+        (*NODE1_DEAD, lambda made: made["pools"]["bravo"]["hosts"].append({"name": "xcp1"}),
+         vm("bravo", power_state="Running", host="xcp1")), {"assume_dead": ["node1"]}, "Pool bravo says that another guest"),
+    "nor is a dead host of another pool one of this": (
+        (vm(power_state="Running", host="xcp1"), lambda made: made["pools"]["bravo"]["hosts"].append({"name": "xcp1"})),
+        {"assume_dead": ["bravo/xcp1"]}, "Pool alpha says that it is running on xcp1"),
+    "a dead host of another pool is said with its pool": ((), {"assume_dead": ["xcp9"]}, "of that name here: say bravo/xcp9"),
+    "a node's name is no other host's": (
+        (gone("node1"), lambda made: made["pools"]["alpha"]["hosts"].append({"name": "node1"}),
+         vm(power_state="Running", host="node1")), {"assume_dead": ["node1"]}, "Pool alpha says that it is running on node1"),
+    "a host and a pool of one name": (
+        (lambda made: made["pools"]["alpha"]["hosts"].append({"name": "bravo"}), lambda made: made["pools"].update(bravo=None)),
+        {"assume_dead": ["bravo"]}, "the name of a pool and of a host of pool alpha"),
+    "legs of another guest": ((tagged(uuid="other"),), {}, "belong to another guest, by their tag nobloat.uuid=other"),
+    "one leg of another guest": ((tagged(), tagged("node2", uuid="other")), {}, "Its legs web1-data belong to another guest"),
+    "legs of a guest that the pool does not have": (
+        (tagged(), lambda made: made["pools"]["alpha"].update(vms=[])), {}, "which pool alpha does not have"),
+    "it runs under another name, here": (
+        (tagged(), vm(name="renamed", power_state="Running", host="xcp2")), {}, "Pool alpha says that it is running on xcp2"),
+    "it runs under its uuid, in another pool": (
+        (tagged(), vm("bravo", power_state="Running", host="xcp9")), {}, "Pool bravo says that another guest"),
+    "newer than the one that was decided on": (
+        (leg("node1", half=half(0, 60)), leg("node2", half=half(1, 50)), leased("node2", generation=6, synced="", node1=6)), {},
+        "name the node of the right one"),
+    "both are said to have been left out": (
+        (leg("node1", half=half(0, 50, "A.")), leg("node2", half=half(1, 60, ".A")), leased("node1", generation=6, node1=6),
+         leased("node2", generation=6, node1=6, node2=5)), {}, "name the node of the right one"),
+    "the start that was decided on was given up": (
+        (leg("node1", half=half(0, 50, "A.")), leg("node2", half=half(1, 60, ".A")), leased("node1", generation=6, state="released"),
+         leased("node2", generation=6, state="released")), {}, "name the node of the right one"),
     "a restore of both halves was broken off": (
         (leg("node1", half=None, restoring=True), leg("node2", half=None, restoring=True)), {}, "A restore of disk data has not ended"),
     "a restore of one half was broken off": (
@@ -259,6 +316,22 @@ FORCED: dict[str, tuple[tuple[Edit, ...], dict[str, Any], str, list[str]]] = {
     "a start was broken off": (
         (gone("node1"), leased("node2", state="starting", synced="", held="b00t")), {"assume_dead": ["node1"]}, "was never seen complete",
         ["node1"]),
+    "the last one by its own word, and its node has booted": (
+        (*REBOOTED, leg("node2", half=half(1, 60, ".A"))), {"assume_dead": ["node1"]}, "node2 has booted since", ["node1"]),
+    "the last one by its own word, and no lease tells since when": (
+        (gone("node1"), leg("node2", half=half(1, 60, ".A")), leased("node2", synced="", boot="")), {"assume_dead": ["node1"]},
+        "was never seen complete", ["node1"]),
+    "it was left out by force, and was the last one before": (
+        (gone("node1"), leg("node2", half=half(1, 60, ".A")), leased("node2", generation=6, node2=6)), {"assume_dead": ["node1"]},
+        "was left out: the guest went on without it (generation 6, lease on node2)", ["node1"]),
+    "it is to be left out by a start that was broken off": (
+        (gone("node1"), leg("node2", half=half(1, 60, ".A")),
+         leased("node2", generation=6, state="starting", synced="", held="b00t", node2=6)),
+        {"assume_dead": ["node1"]}, "was left out", ["node1"]),
+    "it was seen to be missing while its node was up": (
+        (gone("node1"), leased("node2", synced="", node2=5)), {"assume_dead": ["node1"]}, "was left out", ["node1"]),
+    "the other node notes it, and has lost its volume": (
+        (leased("node1", generation=6, node2=6), saw("node1", legs=[])), {}, "(generation 6, lease on node1)", ["node1"]),
     "it was never leased": ((gone("node1"), NO_LEASE[1]), {"assume_dead": ["node1"]}, "was never seen complete", ["node1"]),
     "the other node has lost its volume": ((saw("node1", legs=[]), saw("node2", boot="new")), {}, "node1 has no such volume", ["node1"]),
     "the other half is not known": (
@@ -328,3 +401,73 @@ def test_nothing_is_known_twice() -> None:
         reasons = decide(*edits, **options).reasons
         assert all(reason.endswith(".") for reason in reasons)
         assert len(reasons) == len(set(reasons))
+
+
+# ---- all small worlds
+
+HALVES = {"current": (42, "AA"), "older": (30, "AA"), "alone": (60, "own"), "branded": None}
+LEASES: dict[str, dict[str, Any]] = {
+    "fresh": {}, "left out": {"without": True}, "old": {"generation": 4}, "booted": {"synced": "0ld", "boot": "0ld"},
+    "held": {"state": "starting", "synced": "", "held": "b00t"}, "unmarked": {"synced": "", "boot": ""}}
+
+
+def small_worlds() -> Iterator[tuple[Any, ...]]:
+    """(dead node, whether it is declared so, state and lease of each half)"""
+    sides = list(product(HALVES, LEASES))
+    yield from product([None, *NODES], [False, True], sides, sides)
+
+
+def small(dead: str | None, sides: dict[str, tuple[str, str]]) -> list[Edit]:
+    edits: list[Edit] = []
+    for role, node in enumerate(NODES):
+        what, marks = sides[node]
+        found = HALVES[what]
+        alone = "A." if role == 0 else ".A"
+        edits.append(leg(node, half=half(role, found[0], alone if found[1] == "own" else "AA") if found else None, restoring=not found))
+        notes = dict(LEASES[marks])
+        without = {node: 4} if notes.pop("without", False) else {}
+        edits.append(leased(node, **{**notes, **without}))
+    return [*edits, gone(dead)] if dead else edits
+
+
+def test_no_small_world_lets_a_guest_run_twice_or_go_back_in_time() -> None:
+    started = 0
+    for dead, declared, first, second in small_worlds():
+        sides = {"node1": first, "node2": second}
+        there = [node for node in NODES if node != dead]
+        for force, start_from in product([False, True], ["", *there]):
+            verdict = decide(*small(dead, sides), host=there[-1], force=force, start_from=start_from,
+                             assume_dead=[dead] if dead and declared else [])
+            world = (dead, declared, sides, force, start_from, verdict)
+            if dead and not declared:
+                assert verdict.reasons, world  # it may be running there
+                continue
+            if verdict.reasons:
+                continue
+            started += 1
+            assert not any(sides[node][0] == "branded" for node in there), world
+            seen = [node for node in there if f"/dev/mirror/{node}/web1-data" not in verdict.leave_out]
+            assert seen, world
+            if not dead and sides["node1"][0] != sides["node2"][0]:
+                assert len(seen) == 1, world  # never both, where they differ
+            if force:
+                continue
+            if dead:
+                # Alone, it has to be known to have all: no mark against it, and its node was up since the mark for it was made.
+                what, marks = sides[seen[0]]
+                assert marks in ("fresh", "old") or (what == "alone" and marks not in ("left out", "booted", "unmarked")), world
+            elif {sides[node][0] for node in there} == {"current", "older"}:
+                assert sides[seen[0]][0] == "current", world
+            elif {sides[node][0] for node in there} == {"alone"}:
+                lost = next(node for node in there if node not in seen)
+                assert sides[lost][1] in ("left out", "old"), world  # somebody decided it, and that is written down
+    assert started > 500
+
+
+@pytest.mark.parametrize("edit", [
+    saw("node1", domains=[DOMAIN]), leg("node1", users=["guest domain 7"]), leg("node2", writes=1), vm(power_state="Running", host="xcp2"),
+    vm("bravo", power_state="Running", host="xcp9"), leased("node2", state="starting", age=5), saw("node2", domains_known=False)])
+def test_nothing_excuses_another_instance(edit: Edit) -> None:
+    for what, force, start_from, overwrite in product(["current", "alone"], [False, True], ["", *NODES], [False, True]):
+        sides = {"node1": (what, "fresh"), "node2": ("current", "fresh")}
+        assert decide(*small(None, sides), edit, force=force, start_from=start_from, overwrite=overwrite).reasons

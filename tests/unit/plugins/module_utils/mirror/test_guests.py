@@ -43,15 +43,17 @@ def test_a_new_guest() -> None:
         ],
     }
     assert one["mirrors"] == [
-        {"name": "data", "devices": ["/dev/xvde", "/dev/xvdf"], "far": ["/dev/xvdf"], "filesystem": "ext4", "mount": "/srv"},
-        {"name": "log", "devices": ["/dev/xvdg", "/dev/xvdh"], "far": ["/dev/xvdh"], "filesystem": "", "mount": ""},
+        {"name": "data", "devices": ["/dev/xvde", "/dev/xvdf"], "nodes": ["node1", "node2"], "far": ["/dev/xvdf"],
+         "filesystem": "ext4", "mount": "/srv"},
+        {"name": "log", "devices": ["/dev/xvdg", "/dev/xvdh"], "nodes": ["node1", "node2"],
+         "far": ["/dev/xvdh"], "filesystem": "", "mount": ""},
     ]
 
 
 def test_what_is_attached_stays_where_it_is() -> None:
     found = legs("data", "log")
     known = uuids(found)
-    vm = {"name": "web1", "power_state": "running", "disks": [
+    vm = {"name": "web1", "uuid": "u1", "power_state": "running", "disks": [
         {"device": 4, "vdi": "other"}, {"device": 9, "vdi": known[found[2]["path"]]}, {"device": 6, "vdi": None},
     ]}
     one = plan({"name": "web1", "disks": [DATA, LOG]}, found, [vm])
@@ -80,3 +82,15 @@ def test_too_many_disks() -> None:
     disks = [{"name": f"d{number}"} for number in range(12)]
     with pytest.raises(ValueError, match="no position left for another disk"):
         plan({"name": "web1", "disks": disks}, legs(*(disk["name"] for disk in disks)))
+
+
+def test_the_uuid_on_its_legs_decides_which_guest_it_is() -> None:
+    vms = [{"name": "web1", "uuid": uuid, "power_state": power, "disks": []} for uuid, power in (("u1", "halted"), ("u2", "running"))]
+    tagged = [{**leg, "uuid": "u2" if leg["node"] == "node1" else ""} for leg in legs("data")]
+    one = plan({"name": "web1", "disks": [DATA]}, tagged, vms)
+    assert (one["power"], one["uuid"], one["ref"], one["vm"]["name"]) == ("running", "u2", "u2", "u2")
+    assert one["untagged"] == [{"guest": "web1", "uuid": "u2", "node": "node2"}]
+    one = plan({"name": "web1", "disks": [DATA]}, legs("data"), vms)
+    assert (one["uuid"], one["ref"], one["untagged"]) == ("", "web1", []), "nobody can tell"
+    one = plan({"name": "web1", "disks": [DATA]}, legs("data"), vms[:1])
+    assert (one["uuid"], one["ref"], [leg["node"] for leg in one["untagged"]]) == ("u1", "web1", ["node1", "node2"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import behind, last_on
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import behind, last_on, missing
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import device
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import status
 
@@ -161,3 +161,19 @@ def test_who_is_behind() -> None:
         {"pool": "alpha", "guest": "web1", "nodes": ["node1", "node2"]}]
     assert behind([disk("missing", "missing")]) == [], "its mirror is not there, so nothing is known"
     assert behind([disk("complete", "unreachable", exists=None)]) == [], "nobody can be told"
+
+
+def test_what_a_guest_does_without() -> None:
+    mirrors = [{"name": "data", "devices": ["/dev/xvde", "/dev/xvdf"], "nodes": ["node1", "node2"]},
+               {"name": "web1-log", "disk": "log", "devices": ["/dev/xvdg", "/dev/xvdh"], "nodes": ["node1", "node3"]}]
+
+    def md(name: str, **states: str) -> dict[str, Any]:
+        return {"name": name, "members": [{"device": f"/dev/{device}", "state": state} for device, state in states.items()]}
+
+    whole = [md("data", xvde="active", xvdf="active"), md("log", xvdg="active", xvdh="active")]
+    assert missing(mirrors, whole) == []
+    assert missing(mirrors, [md("data", xvde="active"), md("log", xvdg="active", xvdh="rebuilding")]) == ["node2", "node3"]
+    assert missing(mirrors, [md("data", xvde="faulty", xvdf="active")]) == ["node1"], "nothing is known of the other disk"
+    assert missing(mirrors, []) == []
+    whole[0]["members"][1]["bad_blocks"] = 8
+    assert missing(mirrors, whole) == ["node2"]

@@ -31,6 +31,16 @@ def running(plan: dict[str, Any], uuids: dict[str, str], without: str = "") -> d
         {"device": position, "name": names.vdi_name(node, leg)} for position, node, leg in found if node != without]}
 
 
+def test_legs_get_their_old_positions_back() -> None:
+    """The guest was started without those of a node, and shall be without those of the other one now."""
+    wanted = [{**leg, "state": "current" if leg["node"] == "node1" else "unreachable"} for leg in legs(["a", "b", "c"])]
+    there = [{"path": names.path("node2", f"web1-{disk}"), "device": position} for disk, position in (("b", 5), ("a", 7), ("c", 9))]
+    found = names.lacking("web1", wanted, there, [0, 3, 5, 7, 9])
+    assert [(leg["vdi"], leg["sr"], leg["device"]) for leg in found] == [
+        ("web1-b@node1", "mirror-node1", 4), ("web1-a@node1", "mirror-node1", 6), ("web1-c@node1", "mirror-node1", 8)]
+    assert names.lacking("web1", wanted, [{"path": leg["path"], "device": 9} for leg in wanted], [9]) == []
+
+
 def test_names_lead_back() -> None:
     assert names.from_path(names.path("node1", "web1-data")) == ("node1", "web1-data")
     assert names.from_vdi(names.vdi_name("node1", "web1-data")) == ("node1", "web1-data")

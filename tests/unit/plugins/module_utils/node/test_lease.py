@@ -21,7 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import
 NOW = 1_795_000_000
 BOOT = "382d146e"
 OMITTED = {"state": "observed", "owner": None, "seen": None, "generation": None, "lease_time": 120, "host": None, "assume_dead": None,
-           "synced": False}
+           "synced": False, "without": None, "recovering": None}
 UUID = "8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10"
 LEASE = f"nobloat.lease=5:{NOW - 60}:starting:anna/c1/aa"
 XL = """UUID                                  ID    name
@@ -112,22 +112,34 @@ def take(node: Machine, **params: Any) -> Leases:
 # ---- the tag
 
 
-@pytest.mark.parametrize("notes", [{}, {"synced": BOOT}, {"host": "node2", "assumed_dead": ["bravo", "node1"]},
+PLAIN = {"synced": "", "held": "", "boot": "", "host": "", "recovering": "", "assumed_dead": [], "without": {}}
+
+
+@pytest.mark.parametrize("notes", [{}, {"synced": BOOT}, {"without": {"node1": 5, "a/b": 4}, "recovering": "node1"},
+                                   {"host": "node2", "assumed_dead": ["bravo", "node1"]},
                                    {"synced": "a1", "host": "node1", "assumed_dead": ["node2"]}])
 def test_a_lease_survives_its_tag(notes: dict[str, Any]) -> None:
-    plain = {"synced": "", "held": "", "host": "", "assumed_dead": []}
-    lease = {"generation": 5, "time": NOW, "state": "starting", "owner": "anna/c1/aa", **plain, **notes}
+    lease = {"generation": 5, "time": NOW, "state": "starting", "owner": "anna/c1/aa", **PLAIN, **notes}
     assert parse(text(lease)) == lease
 
 
 def test_the_tag_is_what_others_read() -> None:
-    lease = {"generation": 5, "time": 7, "state": "started", "owner": "anna", "synced": "6f", "held": "", "host": "node2",
+    lease = {**PLAIN, "generation": 5, "time": 7, "state": "started", "owner": "anna", "synced": "6f", "host": "node2",
              "assumed_dead": ["node1", "b"]}
     assert text(lease) == "nobloat.lease=5:7:started:anna:synced=6f:host=node2:dead=node1+b"
+    lease.update(without={"node3": 4, "node1": 5}, recovering="node1", boot="7a")
+    assert text(lease) == ("nobloat.lease=5:7:started:anna:synced=6f:boot=7a:host=node2:dead=node1+b:without=node1/5+node3/4"
+                           ":recovering=node1")
+
+
+def test_what_older_versions_wrote() -> None:
+    assert parse("nobloat.lease=5:7:started:anna:synced=6f") == {
+        **PLAIN, "generation": 5, "time": 7, "state": "started", "owner": "anna", "synced": "6f"}
 
 
 @pytest.mark.parametrize("tag", [
-    "", "5", "5:1:starting", "x:1:starting:anna", "5:1:waiting:anna", "5:1:starting:"])
+    "", "5", "5:1:starting", "x:1:starting:anna", "5:1:waiting:anna", "5:1:starting:",
+    "5:1:started:anna:without=node1", "5:1:started:anna:without=node1/x"])
 def test_a_lease_that_nobody_understands_is_not_ignored(tag: str) -> None:
     with pytest.raises(NodeError, match="no lease that can be understood"):
         parse(f"nobloat.lease={tag}")
@@ -136,8 +148,7 @@ def test_a_lease_that_nobody_understands_is_not_ignored(tag: str) -> None:
 @pytest.mark.parametrize("word", ["anna@c1", "a:b", "a b", "", "ä", "x" * 201])
 def test_what_lvm_would_not_take(word: str) -> None:
     with pytest.raises(NodeError, match="cannot be written"):
-        text({"generation": 1, "time": 1, "state": "starting", "owner": word, "synced": "", "held": "", "host": "",
-              "assumed_dead": []})
+        text({**PLAIN, "generation": 1, "time": 1, "state": "starting", "owner": word})
 
 
 # ---- compare and swap
@@ -145,7 +156,8 @@ def test_what_lvm_would_not_take(word: str) -> None:
 
 def test_the_first_lease(node: Machine) -> None:
     after = take(node, host="node1", assume_dead=["node2"])
-    assert node.volumes["vg0/web1-data"][0] == ["nobloat.guest=web1", f"nobloat.lease=1:{NOW}:starting:bert/c2/bb:host=node1:dead=node2"]
+    assert node.volumes["vg0/web1-data"][0] == [
+        "nobloat.guest=web1", f"nobloat.lease=1:{NOW}:starting:bert/c2/bb:boot={BOOT}:host=node1:dead=node2"]
     assert after.view()["age"] == 0 and after.current["synced"] == ""
 
 
@@ -253,10 +265,57 @@ def test_complete_and_stale(node: Machine) -> None:
     node.run(state="synced", generation=8)
     node.run(state="synced")
     assert len(node.changes) == changes
-    assert node.run(state="stale").current["synced"] == ""
-    assert node.run(state="synced").current["synced"] == BOOT
+    after = node.run(state="stale", without=["node1"]).current
+    assert (after["synced"], after["without"]) == ("", {"node1": 8})
+    changes = len(node.changes)
+    node.run(state="stale", without=["node1"])
+    assert len(node.changes) == changes
+    after = node.run(state="synced").current
+    assert (after["synced"], after["without"]) == (BOOT, {})
     node.boot("5eed5eed")
     assert node.run(state="synced").current["synced"] == "5eed5eed"
+
+
+def test_who_was_left_out_is_remembered(node: Machine) -> None:
+    """A start that was given up leaves no trace of it; one that has worked forgets those that took part."""
+    take(node, without=["node1"])
+    assert node.run(state="released", owner="bert/c2/bb", generation=1).current["without"] == {}
+    take(node, seen=1, generation=2, without=["node1"])
+    assert node.run(state="started", owner="bert/c2/bb", generation=2, without=["node1"]).current["without"] == {"node1": 2}
+    take(node, seen=2, generation=3, without=["node1", "node3"])
+    assert node.run(state="released", owner="bert/c2/bb", generation=3).current["without"] == {"node1": 2}
+    after = take(node, seen=3, generation=4, without=["node3"]).current
+    assert after["without"] == {"node1": 2, "node3": 4}, "it may not start"
+    assert node.run(state="started", owner="bert/c2/bb", generation=4, without=["node3"]).current["without"] == {"node3": 4}
+
+
+def test_a_recovery_is_remembered_until_the_guest_runs(node: Machine) -> None:
+    take(node, recovering="node1")
+    assert node.run(state="released", owner="bert/c2/bb", generation=1).current["recovering"] == "node1"
+    assert take(node, seen=1, generation=2).current["recovering"] == "node1", "another playbook tries"
+    assert node.run(state="started", owner="bert/c2/bb", generation=2).current["recovering"] == ""
+    take(node, seen=2, generation=3, recovering="node1")
+    assert node.run(state="synced").current["recovering"] == ""
+
+
+def test_legs_get_the_uuid_of_their_guest(node: Machine) -> None:
+    """Once, and only those that have none."""
+    def run(state: str, uuid: str = UUID) -> None:
+        witness = node.witness(["web1-data", "web1-log", "web2-data"], uuid=uuid)
+        leases = Leases(witness, lambda: NOW)
+        leases.plan({**OMITTED, "state": state, "owner": "bert", "seen": 0, "generation": 1}).apply()
+        leases._lock and leases._lock.close()
+
+    run("observed")
+    assert not node.changes
+    run("owned")
+    assert node.volumes["vg0/web1-data"][0] == ["nobloat.guest=web1", f"nobloat.uuid={UUID}"]
+    assert node.volumes["vg0/web1-log"][0] == [] and node.volumes["vg0/web2-data"][0] == ["nobloat.guest=web2"], "not by their names"
+    run("owned", "another")
+    assert len(node.changes) == 1
+    node.volumes["vg0/web1-data"][0].pop()
+    run("starting")
+    assert f"nobloat.uuid={UUID}" in node.volumes["vg0/web1-data"][0]
 
 
 def test_a_leg_without_a_lease_can_be_marked(node: Machine) -> None:
