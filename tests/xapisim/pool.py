@@ -93,6 +93,7 @@ class Pool:
         self.durations: dict[str, float] = {}
         self.calls: Counter[str] = Counter()
         self.backends: dict[str, Any] = {}  # what simulated storage servers offer, see behaviour/backend.py
+        self.boots: dict[str, Callable[[], None]] = {}  # hosts (uuid) that are down and will boot
         self.verbose = False
         self.closing = False
         self.port = 0

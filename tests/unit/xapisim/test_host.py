@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from xapisim.control import perform
+
 NULL = "OpaqueRef:NULL"
 GIB = 1 << 30
 POOL = {"name": "alpha", "templates": "none", "local_sr": "ext"}
@@ -149,6 +151,22 @@ def test_disable_and_enable(two: Hosts) -> None:
     assert (record["enabled"], {"reboot", "shutdown"} <= set(record["allowed_operations"])) == (False, True)
     two.call("host.enable", host)
     assert two.call("host.get_enabled", host)
+
+
+def test_a_reboot_that_waits_for_power(make: Callable[..., Hosts]) -> None:
+    """In a lab, a host is back when its machine is; it boots then as any other, with its storage."""
+    hosts = make(durations={"host.reboot:boot": 1e9})
+    host = hosts.hosts[1]
+    metrics, pbds = hosts.call("host.get_metrics", host), hosts.call("host.get_PBDs", host)
+    hosts.call("host.disable", host)
+    hosts.call("host.reboot", host)
+    hosts.advance(11)
+    hosts.until(lambda: not hosts.call("host_metrics.get_live", metrics))
+    hosts.advance(1000)
+    assert not hosts.call("host_metrics.get_live", metrics)
+    perform({hosts.pool.name: hosts.pool}, {"do": "restore_host", "host": "alpha-2"})
+    assert hosts.call("host_metrics.get_live", metrics) and hosts.call("host.get_enabled", host)
+    assert {hosts.call("PBD.get_currently_attached", pbd) for pbd in pbds} == {True}
 
 
 def test_a_reboot(make: Callable[..., Hosts]) -> None:

@@ -118,6 +118,7 @@ def boot_later(pool: Pool, host: Row) -> None:
     def up() -> None:
         if not host.exists or pool.runtime(host).alive:
             return
+        pool.boots.pop(host.uuid, None)
         pool.restore(host)
         ctx = pool.context()
         for pbd in pool.db.rows("PBD", host=host):
@@ -130,6 +131,7 @@ def boot_later(pool: Pool, host: Row) -> None:
         host.other_config = {**host.other_config, "boot_time": f"{int(pool.clock.now())}."}
         refresh(host)
 
+    pool.boots[host.uuid] = up
     pool.clock.later(seconds, up)
 
 
