@@ -47,8 +47,11 @@ class Initiator:
 
     def name(self) -> str:
         """The machine's own name as an initiator, in lower case as targets see it; "" if it has none."""
+        return self._written_name().lower()
+
+    def _written_name(self) -> str:
         match = re.search(r"^InitiatorName=(\S+)", read(self.root, INITIATOR_NAME), re.M)
-        return match.group(1).lower() if match else ""
+        return match.group(1) if match else ""
 
     def sessions(self, target: str = "") -> List[Dict[str, Any]]:
         """All sessions (those of a target): sid, target, portal, initiator, iface, state, time-outs in seconds, disks."""
@@ -91,8 +94,11 @@ class Initiator:
         return stable if os.path.exists(stable) else f"/dev/{disk['name']}"
 
     def iface(self, initiator: str) -> str:
-        """The open-iscsi interface that stands for an initiator name; `default` is the machine's own."""
-        return "default" if initiator == self.name() else f"nobloat-{hashlib.sha256(initiator.encode()).hexdigest()[:8]}"
+        """The open-iscsi interface that stands for an initiator name; `default` is the machine's own.
+
+        One with capitals gets an interface with small letters: the kernel's target finds its ACL, but does not tell it of targets.
+        """
+        return "default" if initiator == self._written_name() else f"nobloat-{hashlib.sha256(initiator.encode()).hexdigest()[:8]}"
 
     def record_path(self, target: str, portal: str, iface: str) -> str:
         """The file of a node record, "" if there is none. iscsiadm has two ways to lay them out."""

@@ -344,10 +344,11 @@ def test_growth_is_seen_by_asking_the_disk(imports: Imports) -> None:
 
 
 def test_an_initiator_name_in_capitals_is_the_same(imports: Imports, iscsi: Iscsi) -> None:
-    """open-iscsi keeps it as it was written, the target sees it in lower case."""
+    """It is sent in small letters, by an interface of its own."""
     capitals = NODE2.replace("node2", "Node2")
     (iscsi.root / "etc/iscsi/initiatorname.iscsi").write_text(f"InitiatorName={capitals}\n")
     make(imports, options(portals=["10.66.2.1"]))
+    assert [path.read_text() for path in (iscsi.root / "etc/iscsi/ifaces").iterdir()] == [NODE2]
     for session in (iscsi.root / "sys/class/iscsi_session").iterdir():
         (session / "initiatorname").write_text(capitals)
     assert imports.look(IQN)["initiator"] == imports.initiator.name() == NODE2
