@@ -62,6 +62,9 @@ class ChangeSet:
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(init=False)
     steps: list[Step] = field(default_factory=list)
+    # What is going to be made, and whether a run that was broken off has left some of it: see xapi/marks.py.
+    making: set[str] = field(default_factory=set)
+    half_made: bool = False
 
     def __post_init__(self) -> None:
         self.after = deepcopy(self.before)
@@ -77,6 +80,7 @@ class ChangeSet:
     def create(self, view: Facts, do: Callable[[], Facts | None], **options: Any) -> None:
         """Plan the making of an object that is not there; `view` is what it will look like."""
         self.after = deepcopy(dict(view))
+        self.making.add(self.title)
         self.step(f"create {self.title}", do, **options)
 
     def delete(self, do: Callable[[], Any]) -> None:
@@ -110,8 +114,8 @@ class ChangeSet:
         """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
         done: list[Step] = []
         for step in self.steps:
-            progress(step.text)
             try:
+                progress(step.text)
                 self.after.update(step.do() or {})
             except Exception as cause:
                 gone = [earlier.gone for earlier in done if earlier.gone]

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.nobloat.xen.plugins.module_utils.change import (
@@ -28,6 +30,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.change import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import Claim
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import (
     HAS_XENAPI,
     XENAPI_IMPORT_ERROR,
@@ -48,6 +51,8 @@ WAIT_SPEC: dict[str, dict[str, Any]] = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 900},
 }
+
+Plan = TypeVar("Plan")
 
 # The action plugin shows at -v what a module writes to the file that this variable names.
 PROGRESS_VARIABLE = "NOBLOAT_XEN_PROGRESS"
@@ -79,12 +84,56 @@ class XapiModule(AnsibleModule):
         """Plan, apply unless in check mode, and exit with the object as it is now (or would be) under `key`."""
 
         def work() -> dict[str, Any]:
-            changes = plan(self)
-            if not self.check_mode:
-                changes.apply(self.progress)
+            with self.alone(lambda: plan(self), lambda planned: [planned]) as (changes, claim):
+                if not self.check_mode:
+                    try:
+                        changes.apply(self.telling(claim))
+                    except ApplyError as error:
+                        if not claim.note(error):
+                            raise
+                        changes = plan(self)
+                        changes.apply(self.telling(claim))
             return {"changed": changes.changed, "diff": changes.diff(), key: changes.after, **self._task_result()}
 
         self._guard(work)
+
+    @contextmanager
+    def alone(
+        self, look: Callable[[], Plan], sets: Callable[[Plan], Iterable[ChangeSet]], same: Callable[[Plan], bool] = lambda planned: False
+    ) -> Iterator[tuple[Plan, Claim]]:
+        """What `look` plans (`sets`: the change sets in it), and the claim under which no other run makes the same things.
+
+        Where something is to be made, it is planned anew when that is claimed: another run may have been faster. `same`: a
+        cheaper way to see that none was. Check mode looks only.
+        """
+        planned, watch = look(), False
+        names: set[str] = set()
+        while True:
+            with self._claim(names) as claim:
+                if names:
+                    claim.take(watch=watch)
+                    if not (claim.alone and same(planned)):
+                        planned = look()
+                changes = list(sets(planned))
+                wanted = set() if self.check_mode else {name for each in changes for name in each.making}
+                half_made = bool(wanted) and any(each.half_made for each in changes)
+                if wanted <= names and (claim.watched or not half_made):
+                    yield planned, claim
+                    return
+                names, watch = names | wanted, half_made
+
+    def _claim(self, names: Iterable[str]) -> Claim:
+        by = f"{os.environ.get('USER') or os.getuid()}@{socket.gethostname()}"
+        return Claim(self.xapi, names, by, self.params.get("wait_timeout") or WAIT_SPEC["wait_timeout"]["default"], self.progress)
+
+    def telling(self, claim: Claim) -> Callable[[str], None]:
+        """What is called before each step: it tells the user, and makes sure that the claim still holds."""
+
+        def tell(text: str) -> None:
+            claim.hold()
+            self.progress(text)
+
+        return tell
 
     def report(self, look: Callable[[XapiModule], dict[str, Any]]) -> None:
         """Exit with what `look` found; nothing is changed."""

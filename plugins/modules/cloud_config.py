@@ -139,7 +139,7 @@ cloud_config:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.cloud_config import plan_cloud_config
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.cloud_config import hide, plan_cloud_config
 
 SPEC = {
     "vm": {"type": "str", "required": True},
@@ -156,7 +156,11 @@ SPEC = {
 
 def main() -> None:
     # no_log: the options are not written to the system's log; what is returned is the plan's business.
-    XapiModule(SPEC, waits=True, no_log=True).converge("cloud_config", plan_cloud_config)
+    module = XapiModule(SPEC, waits=True, no_log=True)
+    options = dict(module.params)
+    if not module.params["show_content"]:
+        hide(module.params)
+    module.converge("cloud_config", lambda module: plan_cloud_config(module, options))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ description:
     is refused unless O(allow_restart=true).
   - Names, sizes and positions are checked before anything is done. A guest that cannot be completed is removed again,
     with the disks that were made for it.
+  - A guest that another run is just making is waited for, up to O(wait_timeout), and then changed where it differs. What a run that
+    was killed has left of a guest (C(nobloat.xen.making:) and its name) is removed, with the disks that were made for it.
   - The power state is the business of M(nobloat.xen.vm_power).
 author:
   - nobloat.xen contributors (@nobloat)
@@ -295,26 +297,30 @@ task:
   sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Lanes
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job, run_jobs
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Entry, Job, PlanOne, run_jobs
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm, read_for, refresh
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import LIST_RULES, LIST_SPEC, VM_SPEC, entries
 
 
 def converge(module: XapiModule) -> dict[str, Any]:
-    wanted = entries(module.params, VM_SPEC)
-    lanes, world = Lanes(module), read_for(module.xapi, wanted)
+    wanted, lanes = entries(module.params, VM_SPEC), Lanes(module)
     starts = any(entry["auto_poweron"] and entry["state"] == "present" for entry in wanted)
-    if starts and world.pool and world.pool["other_config"].get("auto_poweron") != "true":
-        module.warn("auto_poweron has no effect until other_config auto_poweron of the pool is true (module pool).")
+
+    def look(wanted: Sequence[Entry]) -> PlanOne:
+        world = read_for(module.xapi, wanted)
+        if starts and world.pool and world.pool["other_config"].get("auto_poweron") != "true":
+            module.warn("auto_poweron has no effect until other_config auto_poweron of the pool is true (module pool).")
+        return lambda entry: plan_vm(entry, lanes, world)
 
     def finish(jobs: list[Job]) -> None:
         refresh(module.xapi, jobs)
 
-    return run_jobs(module, "vm", wanted, lambda entry: plan_vm(entry, lanes, world), finish)
+    return run_jobs(module, "vm", wanted, look, finish)
 
 
 def main() -> None:

@@ -180,11 +180,12 @@ tasks:
   sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Lanes
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job, run_jobs
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Entry, Job, PlanOne, run_jobs
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import (
     await_addresses,
     look_again,
@@ -195,15 +196,18 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import LIST_RU
 
 
 def converge(module: XapiModule) -> dict[str, Any]:
-    wanted = entries(module.params, POWER_SPEC)
-    lanes, world = Lanes(module), read_power(module.xapi, wanted)
+    lanes = Lanes(module)
+
+    def look(wanted: Sequence[Entry]) -> PlanOne:
+        world = read_power(module.xapi, wanted)
+        return lambda entry: plan_power(entry, lanes, world)
 
     def finish(jobs: list[Job]) -> None:
         if not module.detached:
             look_again(module, jobs)
             await_addresses(module, jobs)
 
-    return run_jobs(module, "vm", wanted, lambda entry: plan_power(entry, lanes, world), finish)
+    return run_jobs(module, "vm", entries(module.params, POWER_SPEC), look, finish)
 
 
 def main() -> None:

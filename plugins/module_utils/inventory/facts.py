@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import Record, State
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_addresses
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK
 
 FILTERS = ("type", "name", "uuid", "pool", "host", "power_state", "tags", "other_config")
 _PATTERNS = ("name", "pool", "host", "tags")
@@ -54,6 +55,8 @@ class World:
         for ref, host in self.hosts.items():
             yield Item(ref, host, {**self._common("host", host), "xapi_host": host["name_label"]})
         for ref, vm in _records(self.state, "VM").items():
+            if vm["name_label"].startswith(MARK):
+                continue  # half made
             resident = self.hosts.get(vm["resident_on"])
             variables = self._common("vm", vm)
             variables["xapi_host"] = resident["name_label"] if resident else ""

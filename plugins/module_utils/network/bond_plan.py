@@ -56,6 +56,8 @@ def plan_bond(module: XapiModule) -> ChangeSet:
     _refuse_lockout(params, picture, plan, pool["ha_enabled"])
     _coordinator_last(picture, plan, pool["master"])
     _plan(module, changes, picture, plan, network, properties)
+    if plan.create or plan.recreate:
+        changes.making.add(f"network {network['uuid'] if network else params['name']}")
     return changes
 
 

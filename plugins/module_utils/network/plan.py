@@ -31,6 +31,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     plan_vlans,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -45,23 +46,42 @@ def plan_network(module: XapiModule) -> ChangeSet:
     must_exist = present and bool(params["new_name"] or UUID.fullmatch(params["name"]))
     record = find_named(xapi, "network", params, required=must_exist)
     device = params["device"] if present else None
-    pifs = _read_pifs(xapi, record, device)
-    hosts = records.records(xapi, "host") if pifs or device else {}
+    left = _read_left(xapi, params["name"])
+    pifs = _read_pifs(xapi, [*([record] if record else []), *left], device)
+    lost = [pif for pif in pifs if any(pif["network"] == each["ref"] for each in left)]
+    pifs = [pif for pif in pifs if pif not in lost]
+    hosts = records.records(xapi, "host") if pifs or lost or device else {}
     title = f"network {params['name']}"
-    if not record:
-        return _create(module, title, pifs, hosts) if present else ChangeSet(title)
-    changes = ChangeSet(title, before=network_view(record, pifs, hosts))
-    if present:
-        _converge(module, changes, record, pifs, hosts)
+    if record:
+        changes = ChangeSet(title, before=network_view(record, pifs, hosts))
+        if present:
+            _converge(module, changes, record, pifs, hosts)
+        else:
+            _remove(module, changes, record, pifs, hosts)
     else:
-        _remove(module, changes, record, pifs, hosts)
+        changes = _create(module, title, pifs, hosts) if present else ChangeSet(title)
+    for each in left:
+        _clear(module, changes, each, lost, hosts)
     return changes
 
 
-def _read_pifs(xapi: Session, network: Record | None, device: str | None) -> list[Record]:
-    terms = []
-    if network and network["PIFs"]:
-        terms.append(f'field "network"="{network["ref"]}"')
+def _read_left(xapi: Session, name: str) -> list[Record]:
+    """What runs that were broken off have left of a network."""
+    literal = records.quote(marked(name))
+    return list(records.records(xapi, "network", f'field "name__label"={literal}').values()) if literal else []
+
+
+def _clear(module: XapiModule, changes: ChangeSet, left: Record, pifs: list[Record], hosts: Mapping[str, Record]) -> None:
+    """Remove what is half made of a network, before anything else is done: it has the bridge and the VLANs."""
+    clearance = ChangeSet(f"what is half made of {changes.title}")
+    _remove(module, clearance, left, [pif for pif in pifs if pif["network"] == left["ref"]], hosts)
+    changes.steps[:0] = clearance.steps
+    changes.making.add(changes.title)
+    changes.half_made = True
+
+
+def _read_pifs(xapi: Session, networks: list[Record], device: str | None) -> list[Record]:
+    terms = [f'field "network"="{network["ref"]}"' for network in networks if network["PIFs"]]
     if device:
         terms.append(f'field "device"="{device}"')
     return list(records.records(xapi, "PIF", " or ".join(terms)).values()) if terms else []
@@ -70,10 +90,11 @@ def _read_pifs(xapi: Session, network: Record | None, device: str | None) -> lis
 def _create(module: XapiModule, title: str, pifs: list[Record], hosts: Mapping[str, Record]) -> ChangeSet:
     params, call = module.params, module.xapi.call
     bridge, locking = params["bridge"] or "", params["default_locking_mode"] or "unlocked"
-    _refuse_used_bridge(module.xapi, bridge)
+    _refuse_used_bridge(module.xapi, params["name"], bridge)
     common = common_fields(params)
     mtu = params["mtu"] or 1500
     made: dict[str, str] = {}
+    whole = locking == "unlocked" and params["vlan"] is None  # with one call
     view = {
         "name": params["name"], "description": common["name_description"], "tags": common["tags"],
         "other_config": common["other_config"], "mtu": mtu, "default_locking_mode": locking,
@@ -84,7 +105,7 @@ def _create(module: XapiModule, title: str, pifs: list[Record], hosts: Mapping[s
     def create() -> dict[str, Any]:
         made["ref"] = call(
             "network.create",
-            {"name_label": params["name"], "MTU": mtu, "bridge": bridge, "managed": True, **common},
+            {"name_label": params["name"] if whole else marked(params["name"]), "MTU": mtu, "bridge": bridge, "managed": True, **common},
         )
         record = records.record(module.xapi, "network", made["ref"])
         return {"uuid": record["uuid"], "bridge": record["bridge"]}
@@ -98,12 +119,16 @@ def _create(module: XapiModule, title: str, pifs: list[Record], hosts: Mapping[s
         )
     if params["vlan"] is not None:
         _plan_vlans(module, changes, made, pifs, hosts)
+    if not whole:
+        changes.step(f"name {title}", lambda: ignore(call("network.set_name_label", made["ref"], params["name"])))
     return changes
 
 
-def _refuse_used_bridge(xapi: Session, bridge: str) -> None:
+def _refuse_used_bridge(xapi: Session, name: str, bridge: str) -> None:
     if bridge:
         for used in records.records(xapi, "network", f'field "bridge"="{bridge}"').values():
+            if used["name_label"] == marked(name):
+                continue
             raise ValueError(f"Bridge {bridge} already belongs to network {used['name_label']} ({used['uuid']}).")
 
 
@@ -125,6 +150,7 @@ def _converge(
     )
     if params["vlan"] is not None:
         _plan_vlans(module, changes, {"ref": ref}, pifs, hosts)
+        changes.making |= {f"network {record['uuid']}"} if changes.changed else set()
 
 
 def _plan_vlans(

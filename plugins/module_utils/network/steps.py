@@ -48,6 +48,7 @@ def step_network(module: XapiModule, changes: ChangeSet, made: dict[str, str]) -
         return {"uuid": made["uuid"]}
 
     changes.after["name"] = name
+    changes.making.add(f"network {name}")
     changes.step(
         f"create network {name}", create, undo=lambda: call("network.destroy", made["ref"]), leaves=f"network {name}"
     )

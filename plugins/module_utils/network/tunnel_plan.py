@@ -139,6 +139,7 @@ def _converge(
         )
     if create:
         _check_backend(picture)
+        changes.making.add(f"network {network['uuid'] if network else params['name']}")
     made = {"ref": network["ref"], "uuid": network["uuid"]} if network else {}
     if not network:
         step_network(module, changes, made)

@@ -24,6 +24,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 
 
@@ -92,7 +93,7 @@ def _create(
 
     def create() -> dict[str, Any]:
         sr["ref"] = run(
-            "SR.create", worker, config, 0, view["name"], view["description"], view["type"], view["content_type"],
+            "SR.create", worker, config, 0, marked(view["name"]), view["description"], view["type"], view["content_type"],
             view["shared"], {},
         )
         return {"uuid": module.xapi.call("SR.get_uuid", sr["ref"])}

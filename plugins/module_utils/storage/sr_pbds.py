@@ -102,6 +102,7 @@ class Attachments:
     def _plan_plug(self, changes: ChangeSet, host: str, pbd: Record | None, config: Mapping[str, str]) -> None:
         call, run, name = self.module.xapi.call, self.module.run, self.hosts[host]["name_label"]
         made: dict[str, str] = {"ref": pbd["ref"]} if pbd else {}
+        changes.making.add(f"SR {self.sr['uuid']}" if self.sr.get("ref") else self.title)
 
         def create() -> None:
             made["ref"] = call(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
 from ansible_collections.nobloat.xen.plugins.module_utils.common import plan_common
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import from_path
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
@@ -25,6 +25,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
@@ -40,7 +41,7 @@ def plan_sr(module: XapiModule) -> ChangeSet:
         check_config(params["type"], config, secrets, complete=False)
         is_shared(params["type"], config, params["shared"])
     names = [params["uuid"]] if params["uuid"] else [name for name in (params["name"], params["new_name"]) if name]
-    found = select(xapi, "SR", names=names)
+    found = select(xapi, "SR", names=names, labels=[marked(params["name"])])
     if not found and state in ("forgotten", "absent"):
         return ChangeSet(title)
     hosts = records(xapi, "host")
@@ -48,6 +49,7 @@ def plan_sr(module: XapiModule) -> ChangeSet:
     pbds = list(select(xapi, "PBD", SR=found).values())
     sr = _find(params, list(found.values()), pbds, host["ref"] if host else None)
     if sr:
+        left = sr["name_label"] == marked(params["name"])  # by a run that was broken off
         places = Attachments(module, title, sr, pbds, hosts)
         changes = ChangeSet(title, before=sr_view(sr, pbds, hosts))
         if state == "present":
@@ -55,6 +57,11 @@ def plan_sr(module: XapiModule) -> ChangeSet:
             plan_vdis(module, changes, sr, sr["type"])
         else:
             _remove(module, changes, places)
+        if left:
+            changes.half_made = True
+            changes.making.add(title)
+            if state == "present":
+                changes.set("name", params["name"], lambda value: xapi.call("SR.set_name_label", sr["ref"], value))
         return changes
     if state in ("forgotten", "absent"):
         return ChangeSet(title)
@@ -62,13 +69,15 @@ def plan_sr(module: XapiModule) -> ChangeSet:
         raise NotFound("SR", params["uuid"] or params["name"])
     changes, new = make(module, title, hosts, host, config, secrets)
     plan_vdis(module, changes, new, params["type"])
+    if not params["uuid"]:
+        changes.step(f"name {title}", lambda: ignore(xapi.call("SR.set_name_label", new["ref"], params["name"])))
     return changes
 
 
 def _find(params: Mapping[str, Any], found: list[Record], pbds: list[Record], host: str | None) -> Record | None:
     if params["uuid"]:
-        return found[0] if found else None
-    old = choose(params["name"], found, pbds, host)
+        return next((sr for sr in found if sr["uuid"] == params["uuid"]), None)
+    old = choose(params["name"], found, pbds, host) or choose(marked(params["name"]), found, pbds, host)
     new_name = params["new_name"]
     if not new_name or (old and old["name_label"] == new_name):
         return old

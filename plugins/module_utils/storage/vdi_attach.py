@@ -42,6 +42,7 @@ def plan_attach(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Recor
     running = guest["power_state"] == "Running"
     where = f"{changes.title} to guest {guest['name_label']}"
     made: dict[str, str] = {}
+    changes.making |= {changes.title if not disk.vdi else f"VDI {disk.vdi['uuid']}", f"guest {guest['uuid']}"}
 
     def create() -> None:
         made["ref"] = call("VBD.create", {
@@ -104,6 +105,7 @@ def _converge(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Record,
                      undo=lambda: call("VBD.set_bootable", vbd["ref"], vbd["bootable"]))
     if guest["power_state"] == "Running" and not vbd["currently_attached"]:
         after["currently_attached"] = True
+        changes.making.add(f"guest {guest['uuid']}")
         changes.step(f"plug {where}", lambda: ignore(module.run("VBD.plug", vbd["ref"])),
                      undo=lambda: module.run("VBD.unplug", vbd["ref"]))
     changes.after["attached"] = attached_view([after if item["ref"] == vbd["ref"] else item for item in disk.own()], disk)

@@ -71,12 +71,9 @@ def hide(params: dict[str, Any]) -> None:
             params[name] = "(not shown)"
 
 
-def plan_cloud_config(module: XapiModule) -> ChangeSet:
-    """The change set of one guest's drive: three calls, four when something is to be done."""
+def plan_cloud_config(module: XapiModule, options: Mapping[str, Any]) -> ChangeSet:
+    """The change set of one guest's drive: three calls, four when something is to be done. `options` has the texts."""
     params, xapi = module.params, module.xapi
-    options = dict(params)
-    if not params["show_content"]:
-        hide(params)
     vms = select(xapi, "VM", names=[params["vm"]])
     if params["state"] == "absent" and not seek(vms, GUEST, params["vm"], among=[GUEST]):
         return ChangeSet(f"config drive of guest {params['vm']}")
@@ -131,7 +128,7 @@ class _Plan:
         params, wanted = self.module.params, digest(files)
         sr = self._sr(old)
         if old and old["other_config"][DIGEST] == wanted and sr["ref"] == old["SR"]:
-            return ChangeSet(self.title, before=self.view(sr["name_label"], old, wanted, files))
+            return self._tidy(ChangeSet(self.title, before=self.view(sr["name_label"], old, wanted, files)), [], drive)
         if self.guest["power_state"] not in ("Halted", "Running", "Paused"):
             raise ValueError(f"Guest {self.guest['name_label']} is {self.guest['power_state'].lower()}. Resume it or shut it down first.")
         if sr["type"] in FOREIGN or sr["content_type"] == "iso":
@@ -145,7 +142,15 @@ class _Plan:
         changes.after = self.view(sr["name_label"], None, wanted, files)
         new = self._upload(changes, name, sr, iso.build(files), wanted)
         self._insert(changes, drive, old, new)
-        for vdi in [*([old] if old else []), *self.lost]:
+        changes.making.add(f"guest {self.guest['uuid']}")
+        return self._tidy(changes, [old] if old else [], drive)
+
+    def _tidy(self, changes: ChangeSet, done_with: list[Record], drive: Record | None) -> ChangeSet:
+        """What is not needed any more goes, and what runs have left that were broken off: not under the eyes of one that lives."""
+        if self.lost:
+            changes.half_made = True
+            changes.making.add(f"guest {self.guest['uuid']}")
+        for vdi in [*done_with, *self.lost]:
             self._destroy(changes, vdi, drive)
         return changes
 
@@ -230,6 +235,4 @@ class _Plan:
         if drive and old:
             changes.step(f"eject the {self.title}", lambda: ignore(self.run("VBD.eject", drive["ref"])),
                          undo=lambda: self.run("VBD.insert", drive["ref"], old["ref"]))
-        for vdi in [*([old] if old else []), *self.lost]:
-            self._destroy(changes, vdi, drive)
-        return changes
+        return self._tidy(changes, [old] if old else [], drive)

@@ -26,9 +26,11 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     World,
     kind,
     pick,
+    select,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import vm_view
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -110,12 +112,13 @@ def plan_create(guest: Guest, changes: ChangeSet, disks: list[Disk] | None) -> l
     view["disks"] = sorted(view["disks"] + [_blank_view(blank) for blank in blanks], key=lambda disk: disk["device"])
 
     def clone() -> None:
+        name = marked(guest.name)  # until it is whole
         if params["full_copy"]:
-            guest.ref = guest.run("VM.copy", source["ref"], guest.name, copy_sr["ref"] if copy_sr else NULL)
+            guest.ref = guest.run("VM.copy", source["ref"], name, copy_sr["ref"] if copy_sr else NULL)
         elif guest.devices("VBD"):
-            guest.ref = guest.run("VM.clone", source["ref"], guest.name)
+            guest.ref = guest.run("VM.clone", source["ref"], name)
         else:
-            guest.ref = guest.call("VM.clone", source["ref"], guest.name)  # no disk to clone: a matter of milliseconds
+            guest.ref = guest.call("VM.clone", source["ref"], name)  # no disk to clone: a matter of milliseconds
 
     changes.create(view, clone, undo=lambda: destroy_made(guest), leaves=f"VM {guest.name} and its disks")
     cloned = cloned_config(source)
@@ -130,6 +133,43 @@ def plan_create(guest: Guest, changes: ChangeSet, disks: list[Disk] | None) -> l
     if not params["description"]:
         changes.set("description", "", lambda value: guest.set("name_description", value))
     return others
+
+
+def plan_name(guest: Guest, changes: ChangeSet) -> None:
+    """The last step of making a guest: it answers to its name when it is whole."""
+
+    def give_name() -> None:
+        # Only people and other programs can have made one meanwhile: runs of ours wait for each other.
+        others = [ref for ref, vm in select(guest.lanes.session(), "VM", labels=[guest.name]).items() if kind(vm) == GUEST]
+        if others:
+            raise ValueError(f"somebody else has made a {guest.title} meanwhile. Run again to go on with that one")
+        guest.set("name_label", guest.name)
+
+    changes.step(f"name {guest.title}", give_name)
+
+
+def half_made(world: World, name: str) -> list[Record]:
+    """What a run that was broken off has left of a guest."""
+    return [vm for vm in world.vms.values() if vm["name_label"] == marked(name) and kind(vm) in (GUEST, TEMPLATE)]
+
+
+def plan_clearance(name: str, lanes: Lanes, world: World, changes: ChangeSet) -> None:
+    """Remove what a run that was broken off has left of a guest, with the disks that were made for it."""
+    for vm in half_made(world, name):
+        if vm["power_state"] != "Halted":
+            raise ValueError(
+                f"guest {name} was half made by a run that was broken off, and now {vm['name_label']} ({vm['uuid']}) is "
+                f"{vm['power_state'].lower()}. Shut it down, or give it another name if it is needed."
+            )
+        changes.half_made = True
+        changes.making.add(f"guest {name}")
+        vbds = [vbd for vbd in world.devices("VBD", vm["ref"]) if vbd["type"] == "Disk" and vbd["VDI"] in world.vdis]
+        # XAPI and we note at the VBD that a disk was made for its guest: others were there before, and stay.
+        disks = [vbd["VDI"] for vbd in vbds if "owner" in vbd["other_config"] and set(world.vdis[vbd["VDI"]]["VBDs"]) <= {vbd["ref"]}]
+        for disk in disks:
+            changes.step(f"remove a disk of what is half made of guest {name}", lambda ref=disk: void(lanes.run("VDI.destroy", ref)))
+        # Last: it is what the next run finds, should this one be broken off, too.
+        changes.step(f"remove what is half made of guest {name}", lambda ref=vm["ref"]: void(lanes.call("VM.destroy", ref)))
 
 
 def blank_disks(
@@ -193,6 +233,6 @@ def destroy_made(guest: Guest) -> None:
     session = guest.lanes.session()
     vbds = session.bulk("VBD.get_all_records_where", f'field "VM"="{guest.ref}"')
     vdis = [vbd["VDI"] for vbd in vbds.values() if vbd["type"] == "Disk" and vbd["VDI"] not in guest.borrowed | {NULL}]
-    guest.call("VM.destroy", guest.ref)
     for vdi in vdis:
         guest.run("VDI.destroy", vdi)
+    guest.call("VM.destroy", guest.ref)  # last: it is what the next run finds, should this one be broken off now

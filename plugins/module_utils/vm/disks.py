@@ -4,7 +4,7 @@
 """A guest's disks and its CD drive. Nothing here destroys a VDI that held anything."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -16,6 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK, marked
 
 CD_DEVICE = 3  # where CD drives are by convention
 # What makes a VBD again as it was.
@@ -115,9 +116,10 @@ def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: 
     size = live if disk.size is None or same_size(live, disk.size) else rounded(disk.size)
     if size < live:
         raise ValueError(f"{what} has {to_text(live)}, it cannot shrink to {to_text(disk.size or 0)}.")
-    if disk.name not in (None, item["name"]):
-        item["name"] = disk.name
-        changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), disk.name)),
+    name = default_name(guest, disk.device) if not disk.name and vdi["name_label"] == own_mark(guest) else disk.name
+    if name not in (None, item["name"]):
+        item["name"] = name
+        changes.step(f"rename {what}", lambda: void(guest.call("VDI.set_name_label", _vdi(guest, disk.device), name)),
                      undo=guest.back(lambda: guest.call("VDI.set_name_label", vdi["ref"], vdi["name_label"])))
     if size > live:
         online = guest.power != "halted" and "resize_online" in vdi["allowed_operations"]
@@ -139,6 +141,30 @@ def converge_disk(guest: Guest, changes: ChangeSet, item: dict[str, Any], disk: 
             f"set bootable of {what}", lambda: void(guest.call("VBD.set_bootable", _vbd(guest, disk.device), disk.bootable)),
             undo=guest.back(lambda: guest.call("VBD.set_bootable", vbd["ref"], vbd["bootable"])),
         )
+    finish_plug(guest, changes, "VBD", vbd, what)
+
+
+def plan_plug(guest: Guest, changes: ChangeSet, cls: str, made: Mapping[str, str], what: str) -> None:
+    """Plan to plug a VBD or VIF that was made with a mark (`plug_mark`), which a run that is broken off leaves on it."""
+    changes.step(f"plug {what}", lambda: void(guest.run(f"{cls}.plug", made[cls])), undo=lambda: guest.run(f"{cls}.unplug", made[cls]))
+    changes.step(f"plugged {what}", lambda: void(guest.call(f"{cls}.remove_from_other_config", made[cls], MARK)))
+
+
+def plug_mark(guest: Guest) -> dict[str, str]:
+    """What the other_config of a new VBD or VIF says as long as it is not plugged into its running guest."""
+    return {MARK: "to be plugged"} if guest.hotplugs() else {}
+
+
+def finish_plug(guest: Guest, changes: ChangeSet, cls: str, device: Record, what: str) -> None:
+    """Go on where a run was broken off. What somebody has unplugged has no mark, and stays unplugged."""
+    if MARK not in device["other_config"]:
+        return
+    changes.making.add(guest.claim)
+    changes.half_made = True
+    if guest.hotplugs() and not device["currently_attached"]:
+        plan_plug(guest, changes, cls, {cls: device["ref"]}, what)
+    else:
+        changes.step(f"plugged {what}", lambda: void(guest.call(f"{cls}.remove_from_other_config", device["ref"], MARK)))
 
 
 def _vbd(guest: Guest, device: int) -> str:
@@ -170,28 +196,58 @@ def add_disk(guest: Guest, changes: ChangeSet, disk: Disk) -> dict[str, Any]:
         sr = disk.sr or guest.default_sr()
         view = {"device": disk.device, "name": disk.name or default_name(guest, disk.device), "size": to_text(size),
                 "sr": sr["name_label"], "mode": mode, "bootable": bootable}
-        changes.step(
-            f"create {what}", lambda: made.update(VDI=guest.run("VDI.create", new_vdi(view["name"], sr["ref"], size))),
-            undo=lambda: guest.run("VDI.destroy", made["VDI"]), leaves=f"VDI {view['name']} on SR {sr['name_label']}",
-        )
+        plan_vdi(guest, changes, what, made, view, sr, size)
+    changes.making.add(guest.claim)
+    other_config = ({} if disk.vdi else {"owner": ""}) | plug_mark(guest)
 
     def attach() -> None:
         made["VBD"] = guest.call("VBD.create", {
             "VM": guest.ref, "VDI": made["VDI"], "userdevice": str(disk.device), "bootable": bootable, "mode": mode.upper(),
-            "type": "Disk", "unpluggable": True, "empty": False, "other_config": {} if disk.vdi else {"owner": ""},
+            "type": "Disk", "unpluggable": True, "empty": False, "other_config": other_config,
             "qos_algorithm_type": "", "qos_algorithm_params": {},
         })
 
     changes.step(f"attach {what}", attach, undo=lambda: guest.call("VBD.destroy", made["VBD"]), leaves=f"VBD of {what}")
+    if not disk.vdi:
+        changes.step(f"name {what}", lambda: void(guest.call("VDI.set_name_label", made["VDI"], view["name"])),
+                     undo=(lambda: guest.call("VDI.set_name_label", made["VDI"], own_mark(guest))) if made else None)
     if guest.hotplugs():
-        changes.step(f"plug {what}", lambda: void(guest.run("VBD.plug", made["VBD"])),
-                     undo=lambda: guest.run("VBD.unplug", made["VBD"]))
+        plan_plug(guest, changes, "VBD", made, what)
     else:
         guest.need_stop("disks")
     if disk.vdi:
         grown = replace(disk, mode=None, bootable=None)
         _converge_borrowed(guest, changes, view, grown)
     return view
+
+
+def plan_vdi(
+    guest: Guest, changes: ChangeSet, what: str, made: dict[str, str], view: Mapping[str, Any], sr: Record, size: int
+) -> None:
+    """Plan a VDI, or go on with one that a run which was broken off has made and not attached; it gets its name in the end."""
+    left = [vdi for vdi in guest.world.vdis.values() if vdi["name_label"] == own_mark(guest) and not vdi["VBDs"]
+            and vdi["SR"] == sr["ref"] and vdi["ref"] not in guest.borrowed
+            and (vdi["virtual_size"] < size or same_size(vdi["virtual_size"], size))]
+    if not left:
+        changes.step(
+            f"create {what}", lambda: made.update(VDI=guest.run("VDI.create", new_vdi(own_mark(guest), sr["ref"], size))),
+            undo=lambda: guest.run("VDI.destroy", made["VDI"]), leaves=f"VDI {own_mark(guest)} on SR {sr['name_label']}",
+        )
+        return
+    changes.half_made, made["VDI"] = True, left[0]["ref"]
+    guest.borrowed.add(left[0]["ref"])
+    if not same_size(left[0]["virtual_size"], size):
+        changes.step(f"grow {what}", lambda: void(guest.run("VDI.resize", made["VDI"], size)))
+
+
+def own_mark(guest: Guest) -> str:
+    """What the VDIs of a guest's disks are called until they are attached."""
+    return disk_mark(guest.name if guest.fresh else guest.record["uuid"])
+
+
+def disk_mark(guest: str) -> str:
+    """The same, by the uuid of the guest, or the name of a new one."""
+    return marked(f"disk of {guest}")
 
 
 def _converge_borrowed(guest: Guest, changes: ChangeSet, view: dict[str, Any], disk: Disk) -> None:
@@ -273,6 +329,7 @@ def plan_cdrom(guest: Guest, changes: ChangeSet) -> None:
     taken = {device_number(vbd) for vbd in drives} | {item["device"] for item in changes.after["disks"]}
     number = CD_DEVICE if CD_DEVICE not in taken else next(number for number in count() if number not in taken)
     made: dict[str, str] = {}
+    changes.making.add(guest.claim)
     changes.step(f"add a CD drive to {guest.title}", lambda: made.update(VBD=guest.call("VBD.create", {
         "VM": guest.ref, "VDI": disc["ref"], "userdevice": str(number), "bootable": False, "mode": "RO", "type": "CD",
         "unpluggable": True, "empty": False, "other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {},

@@ -63,6 +63,11 @@ class Guest:
     def title(self) -> str:
         return f"guest {self.name}"
 
+    @property
+    def claim(self) -> str:
+        """What a run claims that makes something of this guest (xapi/marks.py)."""
+        return self.title if self.fresh else f"guest {self.record['uuid']}"
+
     def changes(self, before: dict[str, Any] | None = None) -> ChangeSet:
         return ChangeSet(self.title, before or {})
 

@@ -12,10 +12,14 @@ from typing import Any
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet, with_gone
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, TEMPLATE, kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import Claim, marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import name_refs
 
-PlanOne = Callable[[Mapping[str, Any]], tuple[ChangeSet, "Guest | None"]]
+Entry = Mapping[str, Any]
+PlanOne = Callable[[Entry], tuple[ChangeSet, "Guest | None"]]
+Look = Callable[[Sequence[Entry]], PlanOne]
 
 
 @dataclass
@@ -34,30 +38,56 @@ class Job:
 
 
 def run_jobs(
-    module: XapiModule, key: str, entries: Sequence[Mapping[str, Any]], plan: PlanOne, finish: Callable[[list[Job]], None]
+    module: XapiModule, key: str, entries: Sequence[Entry], look: Look, finish: Callable[[list[Job]], None]
 ) -> dict[str, Any]:
     """Plan every entry, apply unless in check mode, let `finish` look again at what was changed, and return the result.
 
+    `look` reads the pool, and returns what plans one entry.
+
     A list (option `vms`) gives a result per guest and fails in the end if any of them failed; a single guest fails at once.
     """
-    jobs = [plan_job(entry, plan) for entry in entries]
     listed = module.params["vms"] is not None
-    if not listed and jobs[0].error:
-        raise jobs[0].error
-    if not module.check_mode:
-        apply_jobs(module, [job for job in jobs if job.changed], max(1, module.params["parallel"]))
+
+    def check(jobs: list[Job]) -> None:
         if not listed and jobs[0].error:
             raise jobs[0].error
-        finish([job for job in jobs if not job.error])
-        if not listed and jobs[0].error:
-            raise jobs[0].error
+
+    with module.alone(lambda: plan_jobs(entries, look), lambda jobs: [job.changes for job in jobs], still_none) as (jobs, claim):
+        check(jobs)
+        if not module.check_mode:
+            apply_jobs(module, claim, jobs)
+            again = [place for place, job in enumerate(jobs) if isinstance(job.error, ApplyError) and claim.note(job.error)]
+            if again:
+                fresh = plan_jobs([entries[place] for place in again], look)
+                apply_jobs(module, claim, fresh)
+                for place, job in zip(again, fresh, strict=True):
+                    jobs[place] = job
+            check(jobs)
+            finish([job for job in jobs if not job.error])
+            check(jobs)
     if listed:
         return list_result(module, key, jobs)
     job, task = jobs[0], {"task": module.detached[-1]} if module.detached else {}
     return {"changed": job.changed, "diff": job.changes.diff(), key: job.changes.after, **job.extra, **task}
 
 
-def plan_job(entry: Mapping[str, Any], plan: PlanOne) -> Job:
+def still_none(jobs: Sequence[Job]) -> bool:
+    """Whether all that is to be made are guests of which there is nothing in the pool, as was planned. One call."""
+    makers = [job for job in jobs if job.changes.making]
+    guests = [job.guest for job in makers if job.guest and job.guest.fresh and not job.changes.half_made]
+    if len(guests) < len(makers):
+        return False
+    names = [label for job in makers for label in (job.name, marked(job.name))]
+    return not any(kind(vm) in (GUEST, TEMPLATE) for vm in select(guests[0].lanes.session(), "VM", labels=names).values())
+
+
+def plan_jobs(entries: Sequence[Entry], look: Look) -> list[Job]:
+    """Look, and plan every entry."""
+    plan = look(entries)
+    return [plan_job(entry, plan) for entry in entries]
+
+
+def plan_job(entry: Entry, plan: PlanOne) -> Job:
     """Plan one entry; what the user got wrong becomes its outcome."""
     try:
         changes, guest = plan(entry)
@@ -66,12 +96,13 @@ def plan_job(entry: Mapping[str, Any], plan: PlanOne) -> Job:
     return Job(entry["name"], changes, guest)
 
 
-def apply_jobs(module: XapiModule, jobs: Sequence[Job], parallel: int) -> None:
+def apply_jobs(module: XapiModule, claim: Claim, jobs: Sequence[Job]) -> None:
     """Apply the change sets, at most `parallel` at a time, each in a thread with connections of its own."""
+    tell, jobs = module.telling(claim), [job for job in jobs if job.changed]
 
     def apply(job: Job) -> None:
         try:
-            job.changes.apply(module.progress)
+            job.changes.apply(tell)
         except ApplyError as error:
             job.error = error
 
@@ -79,7 +110,7 @@ def apply_jobs(module: XapiModule, jobs: Sequence[Job], parallel: int) -> None:
         for job in jobs:
             apply(job)
         return
-    with ThreadPoolExecutor(max_workers=min(parallel, len(jobs))) as pool:
+    with ThreadPoolExecutor(max_workers=min(max(1, module.params["parallel"]), len(jobs))) as pool:
         list(pool.map(apply, jobs))
 
 

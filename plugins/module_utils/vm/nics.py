@@ -11,12 +11,13 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import MTUS
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import once
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import finish_plug, once, plan_plug, plug_mark
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, device_number, pick
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_mtu
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK
 
 MAX_DEVICE = 15  # xapi-behaviour.md 2.4
 # What a VIF keeps when it is made anew.
@@ -111,6 +112,7 @@ def converge_nic(guest: Guest, changes: ChangeSet, item: dict[str, Any], nic: di
             guest.call("VIF.set_qos_algorithm_type", ref(), fields["qos_algorithm_type"])
 
         changes.step(f"set rate of {what}", partial(limit, qos), undo=guest.back(partial(limit, old)))
+    finish_plug(guest, changes, "VIF", vif, what)
 
 
 def add_nic(guest: Guest, changes: ChangeSet, nic: dict[str, Any]) -> dict[str, Any]:
@@ -149,22 +151,38 @@ def plan_mtu(guest: Guest, changes: ChangeSet, vif: Record, keys: Keys, other_co
     def plug(verb: str) -> Callable[[], None]:
         return lambda: void(guest.run(f"VIF.{verb}", vif["ref"]))
 
+    def unmark() -> None:
+        guest.call("VIF.remove_from_other_config", vif["ref"], MARK)
+
+    def mark() -> None:
+        for key, value in plug_mark(guest).items():
+            guest.call("VIF.add_to_other_config", vif["ref"], key, value)
+
+    marks = in_use and MARK not in vif["other_config"]
+    if marks:  # should this run be broken off, the next one plugs it
+        changes.step(f"mark {what}", mark, undo=unmark)
     if in_use:
         changes.step(f"unplug {what}", plug("unplug"), undo=plug("plug"))
     changes.step(f"set mtu of {what}", partial(keys, other_config), undo=partial(keys, vif["other_config"]))
     if in_use:
         changes.step(f"plug {what}", plug("plug"), undo=plug("unplug"))
+    if marks:
+        changes.step(f"plugged {what}", unmark)
 
 
 def plan_vif(guest: Guest, changes: ChangeSet, record: Mapping[str, Any], what: str) -> None:
     """Plan VIF.create and, in a running guest, VIF.plug."""
     made: dict[str, str] = {}
     guest.reaches["network"].add(record["network"])
-    changes.step(f"add {what}", lambda: made.update(VIF=guest.call("VIF.create", {**record, "VM": guest.ref})),
-                 undo=lambda: guest.call("VIF.destroy", made["VIF"]), leaves=f"VIF of {what}")
+    changes.making.add(guest.claim)
+    other_config = {key: value for key, value in record["other_config"].items() if key != MARK} | plug_mark(guest)
+    changes.step(
+        f"add {what}",
+        lambda: made.update(VIF=guest.call("VIF.create", {**record, "VM": guest.ref, "other_config": other_config})),
+        undo=lambda: guest.call("VIF.destroy", made["VIF"]), leaves=f"VIF of {what}",
+    )
     if guest.hotplugs():
-        changes.step(f"plug {what}", lambda: void(guest.run("VIF.plug", made["VIF"])),
-                     undo=lambda: guest.run("VIF.unplug", made["VIF"]))
+        plan_plug(guest, changes, "VIF", made, what)
     else:
         guest.need_stop("nics")
 

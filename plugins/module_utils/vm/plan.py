@@ -8,8 +8,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.create import new_guest, plan_create, template_disks
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import Disk, plan_cdrom, plan_disks, wanted_disks
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.create import (
+    new_guest,
+    plan_clearance,
+    plan_create,
+    plan_name,
+    template_disks,
+)
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import (
+    Disk,
+    disk_mark,
+    plan_cdrom,
+    plan_disks,
+    wanted_disks,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import (
     check_topology,
@@ -35,6 +47,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.restart import refuse_restart
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import vm_view
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK, marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
@@ -45,14 +58,15 @@ def read_for(session: Session, entries: Iterable[Entry]) -> World:
     """Everything that the entries (sets of options of module vm) are about, in a handful of calls whatever their number."""
     entries = list(entries)
     names = {entry[option] for entry in entries for option in ("name", "template", "snapshot") if entry[option]}
-    vms = select(session, "VM", names=names)
+    vms = select(session, "VM", names=names, labels={marked(entry["name"]) for entry in entries})
     vms.update(select(session, "VM", refs=lost_snapshots(vms, entries)))
     # Only guests that are there, and sources of those that are not, matter from here on.
     present = {item[key] for item in vms.values() if kind(item) == GUEST for key in ("name_label", "uuid")}
     sources = {entry[option] for entry in entries for option in ("template", "snapshot")
                if entry[option] and entry["name"] not in present and entry["state"] == "present"}
     relevant = {ref: item for ref, item in vms.items()
-                if kind(item) == GUEST or sources & {item["name_label"], item["uuid"]} or item["snapshot_of"] in vms}
+                if kind(item) == GUEST or item["name_label"].startswith(MARK)
+                or sources & {item["name_label"], item["uuid"]} or item["snapshot_of"] in vms}
     running = any(item["power_state"] == "Running" for item in relevant.values() if kind(item) == GUEST)
     return read_world(session, relevant, mentioned(entries, relevant, present), running=running)
 
@@ -67,6 +81,8 @@ def lost_snapshots(vms: Records, entries: Iterable[Entry]) -> set[str]:
 def mentioned(entries: Iterable[Entry], vms: Records, present: set[str]) -> Mentioned:
     """Names in the options that have to be looked up."""
     found = Mentioned()
+    found.marks = {disk_mark(item["uuid"]) for item in vms.values() if kind(item) == GUEST}
+    found.marks |= {disk_mark(entry["name"]) for entry in entries if entry["state"] == "present" and entry["name"] not in present}
     for source in vms.values():
         found.srs |= {disk["sr"] for disk in template_disks(source) if disk.get("sr")}
     for entry in entries:
@@ -88,6 +104,17 @@ def mentioned(entries: Iterable[Entry], vms: Records, present: set[str]) -> Ment
 def plan_vm(entry: Entry, lanes: Lanes, world: World) -> tuple[ChangeSet, Guest | None]:
     """The change set of one entry, and the guest that it is about (None where there is none and shall be none)."""
     record = seek(world.vms, GUEST, entry["name"], among=(GUEST,))
+    clearance = ChangeSet("")
+    plan_clearance(entry["name"], lanes, world, clearance)
+    changes, guest = plan_guest(entry, lanes, world, record)
+    changes.steps[:0] = clearance.steps
+    changes.making |= clearance.making
+    changes.half_made |= clearance.half_made
+    return changes, guest
+
+
+def plan_guest(entry: Entry, lanes: Lanes, world: World, record: Record | None) -> tuple[ChangeSet, Guest | None]:
+    """The same, whatever a run that was broken off may have left."""
     if entry["state"] == "absent":
         if record is None:
             return ChangeSet(f"guest {entry['name']}"), None
@@ -98,6 +125,7 @@ def plan_vm(entry: Entry, lanes: Lanes, world: World) -> tuple[ChangeSet, Guest 
         disks, nics = wanted_disks(guest), wanted_nics(guest)
         changes = guest.changes()
         converge(guest, changes, plan_create(guest, changes, disks), nics)
+        plan_name(guest, changes)
         return changes, guest
     guest = Guest(entry, lanes, world, record)
     return plan_change(guest), guest

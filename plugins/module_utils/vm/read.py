@@ -23,14 +23,16 @@ GUEST, TEMPLATE, SNAPSHOT, CONTROL_DOMAIN = "guest", "template", "snapshot", "co
 
 
 def select(
-    session: Session, cls: str, *, refs: Iterable[str] = (), names: Iterable[str] = (), **links: Iterable[str]
+    session: Session, cls: str, *, refs: Iterable[str] = (), names: Iterable[str] = (), labels: Iterable[str] = (),
+    **links: Iterable[str],
 ) -> Records:
-    """Records of a class with one of `refs`, with one of `names` (name or uuid), or whose field has one of the given values.
+    """Records of a class with one of `refs`, with one of `names` (name or uuid), one of `labels` (name only), or whose field
+    has one of the given values.
 
     One call; none where nothing is asked for.
     """
-    wanted = {"ref": {ref for ref in refs if ref != NULL}, "name_label": set(names)}
-    wanted["uuid"] = wanted["name_label"]
+    names = set(names)
+    wanted = {"ref": {ref for ref in refs if ref != NULL}, "name_label": names | set(labels), "uuid": names}
     wanted |= {key: set(value) for key, value in links.items()}
     terms = [(key, value) for key, values in wanted.items() for value in sorted(values)]
     if not terms:
@@ -125,6 +127,7 @@ class Mentioned:
     networks: set[str] = field(default_factory=set)
     vdis: set[str] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
+    marks: set[str] = field(default_factory=set)  # names that VDIs have while they are made
     pool: bool = False
     pbds: bool = False
 
@@ -144,7 +147,7 @@ def read_world(
         world.vbds = select(session, "VBD", VM=vms)
         world.vifs = select(session, "VIF", VM=vms)
     disks = {vbd["VDI"] for vbd in world.vbds.values()}
-    world.vdis = records(session, "VDI") if whole else select(session, "VDI", refs=disks, names=mentioned.vdis)
+    world.vdis = records(session, "VDI") if whole else select(session, "VDI", refs=disks, names=mentioned.vdis, labels=mentioned.marks)
     hosts = {vm["affinity"] for vm in vms.values()}
     if running:
         hosts |= {vm["resident_on"] for vm in vms.values()}

@@ -21,6 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     select,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import marked
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import NULL, record
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 
@@ -40,7 +41,7 @@ def snapshot_view(snapshot: Record, guest_name: str | None) -> dict[str, Any]:
 def plan_snapshot(module: XapiModule) -> ChangeSet:
     """The change set of module vm_snapshot: two or three calls to look."""
     params = module.params
-    vms = select(module.xapi, "VM", names={params["name"], params["vm"]} - {None})
+    vms = select(module.xapi, "VM", names={params["name"], params["vm"]} - {None}, labels=[marked(params["name"])])
     # A guest that is not there has no snapshot either.
     look = seek if params["state"] == "absent" else pick
     guest = look(vms, GUEST, params["vm"], among=(GUEST,)) if params["vm"] else None
@@ -49,6 +50,9 @@ def plan_snapshot(module: XapiModule) -> ChangeSet:
         guest = select(module.xapi, "VM", refs=[snapshot["snapshot_of"]]).get(snapshot["snapshot_of"])
     title = f"snapshot {params['name']}" + (f" of guest {guest['name_label']}" if guest else "")
     changes = ChangeSet(title, snapshot_view(snapshot, guest["name_label"] if guest else None) if snapshot else {})
+    for left in vms.values():
+        if guest and left["snapshot_of"] == guest["ref"] and left["name_label"] == marked(params["name"]):
+            clear(module, changes, left)
     if params["state"] == "absent":
         if snapshot:
             plan_removal(module, changes, snapshot)
@@ -83,16 +87,27 @@ def plan_taking(module: XapiModule, changes: ChangeSet, guest: Record) -> None:
     made: dict[str, str] = {}
 
     def take() -> dict[str, Any]:
+        name = marked(params["name"])  # XAPI shows it before it is whole
         if params["memory"]:
-            made["ref"] = module.run("VM.checkpoint", guest["ref"], params["name"])
+            made["ref"] = module.run("VM.checkpoint", guest["ref"], name)
         else:
-            made["ref"] = module.run("VM.snapshot", guest["ref"], params["name"], *([ignored] if ignored else []))
+            made["ref"] = module.run("VM.snapshot", guest["ref"], name, *([ignored] if ignored else []))
         snapshot = record(module.xapi, "VM", made["ref"])
         return {"uuid": snapshot["uuid"], "time": snapshot_view(snapshot, None)["time"]}
 
     view = {"name": params["name"], "vm": guest["name_label"], "description": guest["name_description"], "memory": params["memory"]}
     changes.create(view, take, undo=lambda: drop(module, changes.title, made["ref"]), leaves=changes.title)
     changes.set("description", params["description"], lambda value: module.xapi.call("VM.set_name_description", made["ref"], value))
+    changes.step(f"name {changes.title}", lambda: void(module.xapi.call("VM.set_name_label", made["ref"], params["name"])))
+
+
+def clear(module: XapiModule, changes: ChangeSet, left: Record) -> None:
+    """Remove what a run that was broken off has left of a snapshot."""
+    clearance = ChangeSet(f"what is half made of {changes.title}")
+    plan_removal(module, clearance, left)
+    changes.steps[:0] = clearance.steps
+    changes.making.add(changes.title)
+    changes.half_made = True
 
 
 def drop(module: XapiModule, title: str, ref: str) -> None:

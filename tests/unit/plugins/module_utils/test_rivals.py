@@ -166,7 +166,7 @@ def test_a_clone_keeps_the_mac_seed_that_xapi_gave_it(pool):
     seen = {}
 
     def look():
-        made = [ref for ref, vm in pool.rival.api.VM.get_all_records().items() if vm["name_label"] == "new"]
+        made = [ref for ref, vm in pool.rival.api.VM.get_all_records().items() if vm["name_label"] == "nobloat.xen.making:new"]
         seen.update(pool.rival.api.VM.get_other_config(made[0]))
         pool.rival.write("VM", "other_config", made[0])
 

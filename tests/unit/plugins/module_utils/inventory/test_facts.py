@@ -47,6 +47,11 @@ def test_a_running_guest(pool):
     }
 
 
+def test_a_guest_that_is_half_made_is_none_yet(pool):
+    pool.add_vm(10, "nobloat.xen.making:web")
+    assert list(everything(pool)) == ["alpha-1"]
+
+
 def test_what_a_guest_said_before_it_was_shut_down_is_not_repeated(pool):
     pool.add_vm(10, "web", networks=ADDRESSES, power_state="Halted", resident_on="OpaqueRef:NULL")
     guest = everything(pool)["web"]

@@ -4,6 +4,7 @@
 """How a guest is made."""
 from __future__ import annotations
 
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -36,8 +37,11 @@ def test_a_blank_template_is_cloned_and_provisioned_in_few_calls():
     assert recorder.methods() == [
         "VM.clone", "VM.remove_from_other_config", "VM.add_to_other_config", "VM.provision",
         "VDI.set_name_label", "VM.set_memory_limits", "VM.set_VCPUs_max",
-        "VM.set_VCPUs_at_startup", "VIF.create",
+        "VM.set_VCPUs_at_startup", "VIF.create", "VM.set_name_label",
     ]
+    # Nobody takes it for the guest before it is whole.
+    assert recorder.calls[0] == ("VM.clone", "template", "nobloat.xen.making:new")
+    assert recorder.calls[-1] == ("VM.set_name_label", "VM.clone-1", "new")
     assert provisioned(recorder) == [{"device": "0", "size": str(20 * GIB), "sr": "uuid-sr2", "bootable": "true", "type": "system"}]
     assert changes.before == {}
     assert "uuid" not in changes.after
@@ -82,7 +86,7 @@ def test_a_new_guest_has_what_its_template_needs():
 
 def test_purge_leaves_blank_disks_out():
     recorder = make(world(template(disks=BLANK)), template="template", disks=[])[1]
-    assert recorder.methods() == ["VM.clone", "VM.remove_from_other_config", "VM.set_is_a_template"]
+    assert recorder.methods() == ["VM.clone", "VM.remove_from_other_config", "VM.set_is_a_template", "VM.set_name_label"]
     assert recorder.calls[1] == ("VM.remove_from_other_config", "VM.clone-1", "disks")
 
 
@@ -93,7 +97,7 @@ CLONES = [disk("c", 0, "clone0", ref="vbd0"), disk("c", 1, "clone1", ref="vbd1")
 
 def test_a_template_with_disks_is_cloned_and_then_converged():
     changes, recorder = make(world(template("golden"), **CUSTOM), made=CLONES, template="golden", disks=[{"size": "2GiB", "name": "root"}])
-    assert recorder.methods() == ["VM.clone", "VM.set_is_a_template", "VDI.set_name_label", "VDI.resize"]
+    assert recorder.methods() == ["VM.clone", "VM.set_is_a_template", "VDI.set_name_label", "VDI.resize", "VM.set_name_label"]
     assert recorder.calls[2] == ("VDI.set_name_label", "clone0", "root")
     assert recorder.calls[3] == ("VDI.resize", "clone0", 2 * GIB)
     assert changes.after["disks"][1] == {"device": 1, "name": "silver", "size": "1GiB", "sr": "sr1", "mode": "rw", "bootable": False}
@@ -102,12 +106,12 @@ def test_a_template_with_disks_is_cloned_and_then_converged():
 
 def test_a_cloned_disk_that_is_purged_is_destroyed():
     recorder = make(world(template("golden"), **CUSTOM), made=CLONES, template="golden", disks=[{"device": 0}], purge=True)[1]
-    assert recorder.calls[2:] == [("VBD.destroy", "vbd1"), ("VDI.destroy", "clone1")]
+    assert recorder.calls[2:-1] == [("VBD.destroy", "vbd1"), ("VDI.destroy", "clone1")]
 
 
 def test_a_full_copy_goes_to_the_sr():
     changes, recorder = make(world(template("golden"), **CUSTOM), template="golden", full_copy=True, sr="sr2")
-    assert recorder.calls[0] == ("VM.copy", "golden", "new", "sr2")
+    assert recorder.calls[0] == ("VM.copy", "golden", "nobloat.xen.making:new", "sr2")
     assert {item["sr"] for item in changes.after["disks"]} == {"sr2"}
 
 
@@ -147,5 +151,46 @@ def test_a_failure_half_way_removes_the_guest_and_what_was_made_for_it():
         options("new", template="template", disks=[{"size": "1GiB"}, {"vdi": "data"}], nics=[{"network": "net1"}]), recorder, pool)
     with pytest.raises(ApplyError) as caught:
         changes.apply()
-    assert recorder.calls[-3:] == [("VBD.destroy", "VBD.create-6"), ("VM.destroy", "VM.clone-1"), ("VDI.destroy", "made")]
+    assert recorder.calls[-3:] == [("VBD.destroy", "VBD.create-6"), ("VDI.destroy", "made"), ("VM.destroy", "VM.clone-1")]
     assert caught.value.leftovers == []
+
+
+HALF = "nobloat.xen.making:new"
+
+
+def half_made(**fields):
+    return world(
+        template(disks=BLANK), vm("half", name_label=HALF, is_a_template=True, **fields),
+        vbds=[disk("half", 0, "made", other_config={"owner": ""}), disk("half", 1, "data", other_config={}),
+              disk("half", 2, "shared", other_config={"owner": ""})],
+        vdis=[vdi("made", VBDs=["vbd-half-0"]), vdi("data", VBDs=["vbd-half-1"]), vdi("shared", VBDs=["vbd-half-2", "another"])],
+    )
+
+
+def test_what_is_half_made_goes_with_the_disks_that_were_made_for_it_and_no_others():
+    changes, recorder = make(half_made(), template="template", made=[disk("VM.clone-3", 0, "new")])
+    assert recorder.calls[:3] == [("VDI.destroy", "made"), ("VM.destroy", "half"), ("VM.clone", "template", HALF)]
+    assert changes.half_made
+    assert changes.making == {"guest new"}
+
+
+def test_it_goes_with_a_guest_that_is_not_wanted_any_more():
+    recorder = Recorder()
+    changes, _guest = plan_vm(options("new", state="absent"), recorder, half_made())
+    changes.apply()
+    assert recorder.calls == [("VDI.destroy", "made"), ("VM.destroy", "half")]
+
+
+def test_what_somebody_has_started_stays():
+    with pytest.raises(ValueError, match=r"half made.*Shut it down"):
+        plan_vm(options("new", template="template"), Recorder(), half_made(power_state="Running"))
+
+
+def test_a_guest_that_somebody_else_makes_meanwhile_wins():
+    recorder = Recorder()
+    theirs = {"theirs": vm("theirs", name_label="new")}
+    recorder.session = lambda: SimpleNamespace(bulk=lambda method, *_args: theirs if method.startswith("VM.") else {})
+    changes, _guest = plan_vm(options("new", template="template"), recorder, world(template()))
+    with pytest.raises(ApplyError, match="somebody else"):
+        changes.apply()
+    assert recorder.methods() == ["VM.clone", "VM.set_is_a_template", "VM.destroy"]

@@ -168,11 +168,39 @@ class TestDisks:
         pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0")])
         changes, calls = run(pool, disks=[{"device": 0, "size": "2GiB"}, {"device": 1, "size": "5GiB", "sr": "sr2"}])
         assert calls[0] == ("VDI.resize", "d0", 2 * GIB)
-        assert [call[0] for call in calls] == ["VDI.resize", "VDI.create", "VBD.create"]
+        assert [call[0] for call in calls] == ["VDI.resize", "VDI.create", "VBD.create", "VDI.set_name_label"]
+        assert calls[1][1]["name_label"] == "nobloat.xen.making:disk of uuid-vm1"
+        assert calls[3][2] == "vm1 disk 1"
         assert calls[1][1]["SR"] == "sr2"
         assert changes.after["disks"][1] == {
             "device": 1, "name": "vm1 disk 1", "size": "5GiB", "sr": "sr2", "mode": "rw", "bootable": False,
         }
+
+    def test_what_a_broken_off_run_has_left_is_used(self):
+        mark = "nobloat.xen.making:disk of uuid-vm1"
+        pool = world(vm(), vdis=[
+            vdi("left", name_label=mark), vdi("other", sr="sr2", name_label=mark), vdi("big", 9 * GIB, name_label=mark),
+        ])
+        changes, calls = run(pool, disks=[{"device": 0, "size": "2GiB"}])
+        assert [call[:2] for call in calls] == [
+            ("VDI.resize", "left"), ("VBD.create", calls[1][1]), ("VDI.set_name_label", "left"),
+        ]
+        assert calls[1][1]["VDI"] == "left"
+        assert changes.half_made
+
+    def test_a_disk_that_was_attached_gets_the_name_that_a_broken_off_run_owes_it(self):
+        pool = world(vm(), vbds=[disk("vm1", 0, "d0")], vdis=[vdi("d0", name_label="nobloat.xen.making:disk of uuid-vm1")])
+        assert run(pool, disks=[{"device": 0}])[1] == [("VDI.set_name_label", "d0", "vm1 disk 0")]
+
+    def test_what_a_human_has_unplugged_stays_so(self):
+        running = {"power_state": "Running", "guest_metrics": "metrics"}
+
+        def calls(**fields):
+            pool = world(vm(**running), metrics=[METRICS], vbds=[disk("vm1", 0, "d0", **fields)], vdis=[vdi("d0")])
+            return [call[0] for call in run(pool, disks=[{"device": 0}])[1]]
+
+        assert calls() == []
+        assert calls(other_config={"nobloat.xen.making": "to be plugged"}) == ["VBD.plug", "VBD.remove_from_other_config"]
 
     def test_others_stay_unless_purged(self):
         pool = world(vm(), vbds=[disk("vm1", 0, "d0"), disk("vm1", 1, "d1")], vdis=[vdi("d0"), vdi("d1")])
@@ -214,7 +242,9 @@ class TestDisks:
     def test_hot_plug_needs_drivers(self):
         running = {"power_state": "Running", "guest_metrics": "metrics"}
         calls = run(world(vm(**running), metrics=[METRICS]), disks=[{"size": "1GiB"}])[1]
-        assert [call[0] for call in calls] == ["VDI.create", "VBD.create", "VBD.plug"]
+        assert [call[0] for call in calls] == [
+            "VDI.create", "VBD.create", "VDI.set_name_label", "VBD.plug", "VBD.remove_from_other_config",
+        ]
         refused(world(vm(power_state="Running")), "disks.*allow_restart", disks=[{"size": "1GiB"}])
 
     def test_growing_online_where_the_sr_can(self):
@@ -230,7 +260,9 @@ class TestDisks:
         changes, _guest = plan_vm(options(disks=[{"size": "1GiB"}]), recorder, pool)
         with pytest.raises(ApplyError) as caught:
             changes.apply()
-        assert recorder.methods() == ["VDI.create", "VBD.create", "VBD.plug", "VBD.destroy", "VDI.destroy"]
+        assert recorder.methods() == [
+            "VDI.create", "VBD.create", "VDI.set_name_label", "VBD.plug", "VBD.destroy", "VDI.destroy",
+        ]
         assert caught.value.leftovers == []
 
 
@@ -293,7 +325,10 @@ class TestNics:
         running = {"power_state": "Running", "guest_metrics": "metrics"}
         metrics = [{"ref": "metrics", "PV_drivers_detected": True}]
         pool = world(vm(**running), vifs=[nic("vm1", 0, currently_attached=True)], metrics=metrics)
-        assert [call[0] for call in run(pool, nics=[{"mtu": 9000}])[1]] == ["VIF.unplug", "VIF.add_to_other_config", "VIF.plug"]
+        assert [call[:1] + call[2:3] for call in run(pool, nics=[{"mtu": 9000}])[1]] == [
+            ("VIF.add_to_other_config", "nobloat.xen.making"), ("VIF.unplug",), ("VIF.add_to_other_config", "mtu"), ("VIF.plug",),
+            ("VIF.remove_from_other_config", "nobloat.xen.making"),
+        ]
         refused(world(vm(power_state="Running"), vifs=[nic("vm1", 0, currently_attached=True)]), "nics.*halted", nics=[{"mtu": 9000}])
 
     def test_rate_is_set_and_lifted(self):

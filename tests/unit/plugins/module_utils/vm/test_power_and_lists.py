@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -130,6 +131,13 @@ class FakeModule:
     def progress(self, text):
         pass
 
+    def telling(self, claim):
+        return self.progress
+
+    @contextmanager
+    def alone(self, look, sets, same=None):
+        yield look(), SimpleNamespace(note=lambda error: False)
+
     def fail_json(self, **result):
         self.failed = result
         raise SystemExit
@@ -154,7 +162,7 @@ def planner(busy, done, seen):
             changes.set("n", 1, work)
         return changes, None
 
-    return plan
+    return lambda entries: plan
 
 
 def test_one_failure_stops_no_other_and_all_are_told():
