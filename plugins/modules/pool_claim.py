@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pool_claim:
-  description: The claim as it is now, or would be in check mode; empty if there is none.
+  description: The claim as it is now, or would be in check mode, without its times then; empty if there is none.
   returned: success
   type: dict
   sample: {purpose: rolling update, by: root@controller, since: "2026-11-30T09:32:00Z", until: "2026-11-30T15:32:00Z"}

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet, ignore
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused, XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 
@@ -94,14 +94,16 @@ def plan_claim(module: XapiModule) -> ChangeSet:
     since = mine["since"] if mine else now.strftime(FORM)
     claim = {**me, "purpose": params["purpose"], "since": since, "until": (now + lifetime).strftime(FORM)}
 
-    def write() -> None:
+    def write() -> dict[str, str]:
         if CLAIM in pool["other_config"]:
             call("pool.remove_from_other_config", pool["ref"], CLAIM)
         call("pool.add_to_other_config", pool["ref"], CLAIM, json.dumps(claim))
+        return view(claim)
 
     changes.making.add(title)  # of those who find the same one ended, one takes over
-    changes.after = view(claim)
-    changes.step(f"note the {title}", lambda: ignore(write()))
+    # The times are those of the moment when it is written.
+    changes.after = {key: value for key, value in view(claim).items() if key not in ("since", "until")}
+    changes.step(f"note the {title}", write)
     return changes
 
 
