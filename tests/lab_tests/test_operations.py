@@ -85,8 +85,8 @@ class Cloud:
 
     def legs(self) -> dict[str, int]:
         """{node: size} of the legs of web1."""
-        found = {node: self.sh(node, "lvs --noheadings --units b --nosuffix -o lv_size "
-                             "-S 'lv_tags={nobloat.guest=web1} && lv_name!~^spare-'") for node in NODES}
+        look = "lvs --noheadings --units b --nosuffix -o lv_size -S 'lv_tags={nobloat.guest=web1} && lv_name!~^spare-'"
+        found = {node: self.sh(node, look) for node in NODES}
         return {node: int(size) for node, size in found.items() if size}
 
     def vdis(self) -> dict[str, int]:

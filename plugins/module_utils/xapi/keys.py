@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from .errors import XapiError
 
 Call = Callable[..., Any]
-Value = Mapping[str, str] | Iterable[str]
+Value: TypeAlias = "Mapping[str, str] | Iterable[str]"
 
 # Another client that adds a key between our removing and adding it makes us begin again.
 _ATTEMPTS = 10

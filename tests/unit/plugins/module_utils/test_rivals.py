@@ -73,9 +73,13 @@ def pool():
 
 def module(pool, spec, **given):
     params = {option: rule.get("default") for option, rule in spec.items()} | given
+
+    def run(method, *args, last=False):
+        return pool.session.call(method, *args)
+
     return SimpleNamespace(
         params=params, xapi=pool.session, check_mode=False, warn=pytest.fail, progress=lambda text: None,
-        run=lambda method, *args, last=False: pool.session.call(method, *args),
+        run=run,
     )
 
 

@@ -313,7 +313,7 @@ def worker(node: Node, monkeypatch: pytest.MonkeyPatch) -> tuple[Worker, Kernel]
             if USERS:
                 raise NodeError(f"{path} is used by {USERS[0]}. Nothing was written to it; end that first.")
 
-        def __enter__(self) -> Held:
+        def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *_error: Any) -> None:

@@ -210,7 +210,6 @@ def test_all_ports_of_xapi_are_asked(listen, free_port, monkeypatch):
         pool_coordinator.look(SimpleNamespace(at=open_session), url)
 
 
-
 def test_a_name_that_is_not_resolved_proves_nothing():
     url = "https://no-such-host.invalid:443"
     assert "cannot be resolved" in silence.signs_of_life(url)
