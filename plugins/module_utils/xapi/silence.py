@@ -27,11 +27,14 @@ _NOBODY = frozenset({
 PORTS = (443, 80)
 # Long enough for three attempts of the kernel: after 0, 1 and 3 seconds.
 PATIENCE = 5.0
-# What ssh says only when a server has answered it. "UNKNOWN port" is what it calls the far end of a proxy, who then said it.
-_SSH_HEARD = re.compile(
+# What ssh says only when a server has answered it ...
+_SSH_REFUSED = re.compile(
     r"Permission denied|Host key verification failed|HOST IDENTIFICATION HAS CHANGED|Authentication fail|authentication failures"
-    r"|Unable to negotiate|kex_exchange_identification|banner exchange"
+    r"|Unable to negotiate"
 )
+# ... and when one has taken the connection and no more, which it names. A proxy's far end has no name, and the same words.
+_SSH_CLOSED = re.compile(r"(closed|reset) by (?!UNKNOWN )\S+ port \d|Connection to (?!UNKNOWN )\S+ port \d+ timed out")
+_SSH_PROXY = re.compile(r"UNKNOWN port|kex_exchange_identification|banner exchange")
 
 
 def nobody_there(error: Exception) -> bool:
@@ -79,4 +82,4 @@ def why_not_off(error: XapiError, url: str) -> str:
 
 def heard_by_ssh(message: str) -> bool:
     """Whether ssh, which could not log in to a node, was answered by it all the same."""
-    return bool(_SSH_HEARD.search(message)) and "UNKNOWN port" not in message
+    return bool(_SSH_CLOSED.search(message) or _SSH_REFUSED.search(message) and not _SSH_PROXY.search(message))

@@ -276,6 +276,10 @@ def test_the_host_of_a_guest_that_shall_be_reset(listen, free_port):
     ("ssh: Could not resolve hostname node1: Name or service not known", False),
     ("kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535", False),
     ("Shared connection to 10.0.0.1 closed.", False),
+    # Through a proxy whose far end is off, with -o LogLevel=ERROR; and one that lets nobody in itself.
+    ("Failed to connect to the host via ssh: kex_exchange_identification: Connection closed by remote host", False),
+    ("Connection timed out during banner exchange", False),
+    ("me@jump: Permission denied (publickey).\r\nkex_exchange_identification: Connection closed by remote host", False),
 ])
 def test_what_ssh_says(message, heard):
     assert silence.heard_by_ssh(message) is heard
