@@ -82,4 +82,4 @@ def why_not_off(error: XapiError, url: str) -> str:
 
 def heard_by_ssh(message: str) -> bool:
     """Whether ssh, which could not log in to a node, was answered by it all the same."""
-    return bool(_SSH_CLOSED.search(message) or _SSH_REFUSED.search(message) and not _SSH_PROXY.search(message))
+    return bool(_SSH_CLOSED.search(message) or (_SSH_REFUSED.search(message) and not _SSH_PROXY.search(message)))
