@@ -18,6 +18,7 @@ import pytest
 from lab_tests.helpers import booted, until
 from lab_tests.machines import Machines
 
+pytestmark = pytest.mark.long
 MIB = 1 << 20
 SIZE = 256 * MIB
 # The worker itself, but with small parts that take long.
