@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Union
 
 from .errors import XapiError
 
 Call = Callable[..., Any]
-Value: TypeAlias = "Mapping[str, str] | Iterable[str]"
+Value = Union[Mapping[str, str], Iterable[str]]  # noqa: UP007 - pylint does not know X | Y of these
 
 # Another client that adds a key between our removing and adding it makes us begin again.
 _ATTEMPTS = 10

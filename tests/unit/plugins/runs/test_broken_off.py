@@ -20,6 +20,7 @@ VBD.eject VDI.destroy VM.add_to_other_config VDI.create VDI.set_name_label VBD.c
 network.set_name_label network.set_default_locking_mode VLAN.create Bond.create tunnel.create SR.create SR.set_name_label SR.set_tags
 SR.set_other_config SR.add_to_other_config PBD.create PBD.plug""".split()
 
+
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_run_again(case):
     module, args, *prepare = CASES[case]
