@@ -14,7 +14,7 @@ from lab_tests.helpers import until
 def test_guest_grow(busy: World) -> None:
     world, watch, remote, size = busy, Watch(), busy.other(), busy.size()
     wanted: dict[str, Any] = {"guest": GUEST, "disk": DISK, "size": f"{(size >> 20) + 64 >> 5 << 5}MiB"}
-    with world.interrupted("guest_grow", after="Legs that are too small", **wanted):
+    with world.interrupted("guest_grow", after="New and larger legs", **wanted):
         world.lab.kill([remote])
     until(world.degraded, 60, "the mirror has lost its half")
     world.load.grow(20)
