@@ -10,9 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from faults.load import Load
-from faults.world import GUEST, LEG, MOUNT, Watch, World
-from lab_tests.helpers import until
+from faults.world import DISK, GUEST, INVENTORY, LEG, MOUNT, Watch, World
+from lab_tests.helpers import play, until
 from xapisim.launcher import control
+
+# What a human runs who knows which half is the right one.
+OVERWRITE = f"""
+- hosts: {GUEST}
+  gather_facts: false
+  tasks:
+    - nobloat.xen.md_mirror: {{name: {DISK}, devices: [/dev/xvde, /dev/xvdf], force: true}}
+"""
 
 
 def test_power_cut_of_the_remote_node(busy: World) -> None:
@@ -172,8 +180,12 @@ def test_recovery_after_a_forced_start_whose_half_died(busy: World) -> None:
     world.play("node_recover", node=last, assume_dead=[last], force=True)
     world.ready()
     assert world.resident() == first and world.guest.run(f"cat {side}").stdout.strip() == first
-    # What the human has chosen last is the truth now; the other half is taken over.
+    # What the human has chosen last is the truth now, and the other half is overwritten, but only when he says so.
     world.lab.start([last])
+    told = world.play("node_return", failing=True, node=last)
+    assert "its data would be lost" in told.stdout
+    done = play(world.lab, OVERWRITE, inventories=[INVENTORY])
+    assert not done.rc, done.stdout + done.stderr
     world.play("node_return", node=last)
     world.guest.run(f"rm {side}")
     world.load = Load(world.load.path)
