@@ -6,6 +6,7 @@
 import re
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any, Dict, List, Tuple
 
@@ -473,8 +474,13 @@ class Mirror:
         try:
             self.arrays.make_bitmap(array, *words)
         except NodeError:
+            if self.arrays.get(array, "sync_action") != "idle":  # which is a reason to be refused one, too
+                self._complete(array)
+                with suppress(NodeError):
+                    self.arrays.make_bitmap(array, *words)
+                    return
             halves = [member for member in self.arrays.members(array) if "in_sync" in self.arrays.flags(array, member)]
-            if len(halves) < 2 or self.arrays.get(array, "sync_action") != "idle":  # which is a reason to be refused one, too
+            if len(halves) < 2:
                 raise
             far = max(halves, key=lambda member: "write_mostly" in self.arrays.flags(array, member))
             self._manage(array, "--fail", f"/dev/{far}")
