@@ -23,6 +23,7 @@ attributes:
     support: full
 requirements:
   - Python 3.6 or newer where the module runs; no Python library
+  - ansible-core 2.16 where that is Python 3.6, as in dom0 of XCP-ng and XenServer, which newer ones refuse
 notes:
   - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
     C(group/nobloat.xen.all).
@@ -49,6 +50,7 @@ attributes:
     support: full
 requirements:
   - Python 3.6 or newer where the module runs; no Python library
+  - ansible-core 2.16 where that is Python 3.6, as in dom0 of XCP-ng and XenServer, which newer ones refuse
 notes:
   - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
     C(group/nobloat.xen.all).

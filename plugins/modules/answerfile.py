@@ -159,7 +159,13 @@ options:
   root_password:
     description:
       - Password of root, in clear text or as a hash of crypt(3). If omitted, it is asked for at the first boot.
-      - To hash one, the Python library passlib is needed.
+      - One in clear text is hashed with SHA-512 and a random salt, for which the Python library libpass is needed.
+    type: str
+  previous:
+    description:
+      - The answer file as it is now, or the script that makes it. If its hash is one of O(root_password) that this module has
+        made, it is taken again, so that nothing changes. Without it, each run makes another hash of a password in clear text.
+      - It shows in what Ansible prints at C(-vvv), as the result does. Use C(no_log) with it.
     type: str
   nameservers:
     description:
@@ -212,14 +218,22 @@ options:
         required: true
 requirements:
   - Python 3.10 or newer
-  - passlib, for passwords in clear text
+  - libpass or passlib (Python library), for passwords in clear text
 extends_documentation_fragment:
   - nobloat.xen.node.info
 """
 
 EXAMPLES = r"""
+- name: The answer file that is there
+  ansible.builtin.slurp:
+    src: /srv/pxe/http/node1.xml
+  register: there
+  failed_when: false
+  no_log: true
+
 - name: An answer file for a host with two disks
   nobloat.xen.answerfile:
+    previous: "{{ there.content | default('') | b64decode }}"
     version: xcp-ng-8.3
     sr_type: ext
     disk:
@@ -238,12 +252,14 @@ EXAMPLES = r"""
     nameservers: [10.0.0.1]
   register: answers
   delegate_to: localhost
+  no_log: true
 
 - name: Where the installer fetches it
   ansible.builtin.copy:
     content: "{{ answers.content }}"
     dest: /srv/pxe/http/node1.xml
     mode: "0640"
+  no_log: true
 
 - name: Look for mistakes in one that was written by hand
   nobloat.xen.answerfile:
@@ -269,7 +285,8 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import HASH, STAGES, VERSIONS
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished, hashed
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.passwords import hashed
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes
 
 MEDIA = {"type": {"type": "str", "choices": ["local", "url", "nfs"], "required": True}, "address": {"type": "str"}}
@@ -300,6 +317,7 @@ SPEC = {
         "address6": {"type": "str"}, "gateway6": {"type": "str"}, "vlan": {"type": "int"},
     }},
     "root_password": {"type": "str", "no_log": True},
+    "previous": {"type": "str"},
     "nameservers": {"type": "list", "elements": "str"},
     "hostname": {"type": "str"},
     "timezone": {"type": "str"},
@@ -321,9 +339,12 @@ def password_hash(module: AnsibleModule) -> str | None:
         module.no_log_values.discard(password)
         return password
     try:
-        return hashed(password, module.params["hostname"] or "")
+        return hashed(password, module.params["previous"] or "")
     except ImportError:
-        module.fail_json(msg=missing_required_lib("passlib"), exception=traceback.format_exc())
+        module.fail_json(
+            msg=missing_required_lib("libpass", reason="to hash root_password", url="https://pypi.org/project/libpass/")
+            + " Or give root_password as a hash, as openssl passwd -6 prints it.",
+            exception=traceback.format_exc())
 
 
 def main() -> None:

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import shlex
 from typing import Any
 
-from .answerfile import HASH, Node, mistakes, rendered
+from .answerfile import Node, mistakes, rendered
 
 # What stands for the disks until the script knows them.
 PLACES = ("@disk1@", "@disk2@")
@@ -78,16 +77,6 @@ def refuse(text: str, version: str) -> None:
     if found:
         raise ValueError(f"The installer of {version} would not read this as it is meant: "
                          + "; ".join(f"line {each.line}: {each.text}" for each in found) + ".")
-
-
-def hashed(password: str, host: str) -> str:
-    """A clear-text password as SHA-512 crypt; a hash as it is. The salt is the host's, so that it is the same each time."""
-    if HASH.fullmatch(password):
-        return password
-    from passlib.hash import sha512_crypt
-
-    salt = hashlib.sha256(host.encode()).hexdigest()[:16]
-    return str(sha512_crypt.using(salt=salt, rounds=5000).hash(password))
 
 
 def generator(text: str, rule: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import VERSIONS
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished, hashed
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 
 HASHED = "$6$saltsalt$0123456789abcdef"
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -63,13 +63,6 @@ def test_raid(version: str, expected: tuple[str, list[str]]) -> None:
 def test_what_is_refused(more: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word.replace("/", ".")):
         finished(options(**more), None)
-
-
-def test_a_password_is_hashed_alike_each_time() -> None:
-    passlib = pytest.importorskip("passlib.hash")
-    first = hashed("secret", "node1")
-    assert first == hashed("secret", "node1") != hashed("secret", "node2")
-    assert passlib.sha512_crypt.verify("secret", first) and hashed(first, "x") == first
 
 
 @pytest.mark.parametrize(("rule", "chosen"), [

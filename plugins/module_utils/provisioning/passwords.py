@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hashes of passwords, for those who check them with dom0's glibc 2.17: of its kinds, SHA-512 crypt is the strongest."""
+
+from __future__ import annotations
+
+import re
+
+from .answerfile import HASH
+
+# glibc takes a tenth of a second for them on an old server, at each login. Its default, 5000, is from 2007.
+ROUNDS = 100_000
+_OURS = re.compile(rf"\$6\$rounds={ROUNDS}\$[./0-9A-Za-z]{{16}}\$[./0-9A-Za-z]{{86}}")
+
+
+def hashed(password: str, known: str = "") -> str:
+    """A clear-text password as SHA-512 crypt, with a random salt; a hash as it is.
+
+    A hash in the text `known` that fits the password is taken again, so that what is made of it stays the same.
+    """
+    if HASH.fullmatch(password):
+        return password
+    from passlib.hash import sha512_crypt
+
+    for old in _OURS.findall(known):
+        if sha512_crypt.verify(password, old):
+            return str(old)
+    return str(sha512_crypt.using(rounds=ROUNDS).hash(password))
