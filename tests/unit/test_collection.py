@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_every_source_file_names_its_license() -> None:
 def test_the_same_python_requirements_for_the_collection_and_its_execution_environment() -> None:
     """ansible-builder reads the file from beside the definition, or from the collection's root: it is one file."""
     assert (ROOT / "meta/requirements.txt").read_bytes() == (ROOT / "requirements.txt").read_bytes()
+
+
+def test_every_library_that_plugins_import_is_a_requirement() -> None:
+    """Those of Ansible come with it. `passlib` is the import name of libpass, too."""
+    used = {
+        name.partition(".")[0]
+        for path in (ROOT / "plugins").rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in ([each.name for each in node.names] if isinstance(node, ast.Import)
+                     else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else [])
+    }
+    foreign = used - set(sys.stdlib_module_names) - {"ansible", "ansible_collections", "yaml", "jinja2"}
+    stated = set(re.findall(r"^([A-Za-z0-9_-]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {{"passlib": "libpass"}.get(name, name) for name in foreign} <= stated
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)
