@@ -76,6 +76,8 @@ options:
   path:
     description:
       - The file or folder to pack, counted from the top of the disk's file system. If omitted, everything.
+      - Links of the guest are not followed, as they would lead to the node's own files. A path that goes over one is refused; those below
+        O(path) are packed as links.
     type: str
 extends_documentation_fragment:
   - nobloat.xen.node

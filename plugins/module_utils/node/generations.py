@@ -77,10 +77,11 @@ def sums(text: bytes) -> Dict[str, str]:
     return found
 
 
-def digest(path: str, count: Optional[Callable[[int], None]] = None) -> str:
-    """SHA-256 of a file as the disk has it: what the kernel keeps of it in memory is given up first (what is dirty stays)."""
+def digest(path: str, count: Optional[Callable[[int], None]] = None, folder: Optional[int] = None) -> str:
+    """SHA-256 of a file as the disk has it: what the kernel keeps of it in memory is given up first (what is dirty stays).
+    `path` is no link; it is relative to `folder`, an open descriptor, if there is one."""
     total = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
@@ -125,6 +126,8 @@ class Store:
     """The generations of one leg. `node` is the name of the node that works on them now."""
 
     def __init__(self, volume: str, leg: str, node: str) -> None:
+        if "/" in leg or leg.startswith("."):
+            raise NodeError(f"'{leg}' is no name of a leg.")
         self.volume = volume
         self.folder = os.path.join(volume, leg)
         self.partial = os.path.join(self.folder, f".partial.{node}")

@@ -16,10 +16,13 @@ can be taken back (state unheld).
 import contextlib
 import hashlib
 import os
+import re
+import stat
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import LOCKS, MOUNTS
+from ansible_collections.nobloat.xen.plugins.module_utils.node.beneath import beneath, fresh
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
     CHUNK,
@@ -27,6 +30,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
     IMAGE,
     Store,
     digest,
+    regular,
     sums,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direct, Held
@@ -70,6 +74,12 @@ def inside(path: str) -> str:
     if relative.startswith(".."):
         raise NodeError(f"{path} is not on the disk.")
     return relative
+
+
+def whole_path(folder: str) -> List[str]:
+    """What tar wants to hear to put a folder before the names of all members, but not before what links lead to."""
+    escaped = re.sub(r"([\\&,])", r"\\\1", folder)
+    return [f"--transform=s,^,{escaped}/,S"] if folder else []
 
 
 class Restore:
@@ -263,8 +273,8 @@ class Restore:
         plan.before, plan.after = {}, {"archive": self.params["archive"], "path": f"/{'' if self.path == '.' else self.path}"}
         if self.manifest["method"] == "files":
             self.top = self.store.path(self.manifest["generation"], FILES)
-            if not os.path.lexists(os.path.join(self.top, self.path)):
-                raise NodeError(f"There is no /{self.path} in generation {self.manifest['generation']}.")
+            with self._found():
+                pass
             plan.step("compare the files with their digests", self._check_files)
             plan.step(f"write {self.params['archive']}", self._pack)
         else:
@@ -273,28 +283,51 @@ class Restore:
             plan.step("compare the backup with its digests", self._check_image)
             plan.step(f"write {self.params['archive']}", self._pack_image)
 
+    @contextlib.contextmanager
+    def _found(self) -> Iterator[Tuple[int, str]]:
+        """What is to be packed: (its folder, opened; its name)."""
+        with contextlib.ExitStack() as stack:
+            try:
+                found = stack.enter_context(beneath(self.top, self.path))
+            except (FileNotFoundError, NotADirectoryError):
+                raise NodeError(f"There is no /{self.path} in generation {self.manifest['generation']}.") from None
+            yield found
+
     def _check_files(self) -> None:
-        for name, total in sums(self.text).items():
-            relative = os.path.relpath(name, FILES)
-            wanted = self.path == "." or relative == self.path or relative.startswith(f"{self.path}/")
-            if wanted and digest(os.path.join(self.top, relative)) != total:
-                raise NodeError(f"/{relative} is damaged in generation {self.manifest['generation']}. Take another one. Nothing was "
-                                "restored.")
+        """What is packed are files that were backed up, as they were."""
+        def wanted(relative: str) -> bool:
+            return self.path == "." or relative == self.path or relative.startswith(f"{self.path}/")
+
+        known = {os.path.relpath(name, FILES): total for name, total in sums(self.text).items()}
+        known = {relative: total for relative, total in known.items() if wanted(relative)}
+        if not known:
+            raise NodeError(f"Generation {self.manifest['generation']} has no file /{self.path}, and none below it. Nothing was restored.")
+        with self._found() as (folder, name):
+            single = stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode)
+        below = [] if single else regular(os.path.join(self.top, self.path))
+        there = {self.path} if single else {os.path.normpath(os.path.join(self.path, each)) for each in below}
+        wrong = sorted(set(known) ^ there) or [relative for relative in sorted(known) if not self._same(relative, known[relative])]
+        if wrong:
+            raise NodeError(f"/{wrong[0]} is damaged in generation {self.manifest['generation']}. Take another one. Nothing was restored.")
+
+    def _same(self, relative: str, total: str) -> bool:
+        with beneath(self.top, relative) as (folder, name):
+            return digest(name, folder=folder) == total
 
     def _pack(self) -> Dict[str, Any]:
         """An archive of the path, with owners, ACLs and extended attributes; nothing is left of one that did not get ready."""
         archive = self.params["archive"]
-        if not os.path.lexists(os.path.join(self.top, self.path)):
-            raise NodeError(f"There is no /{self.path} in generation {self.manifest['generation']}.")
-        fresh = f"{archive}.new"
-        try:
-            os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-            supervised(["tar", "--create", "--file", fresh, "--numeric-owner", "--xattrs", "--acls", "--sparse", "--directory", self.top,
-                        "--", self.path], lambda _text: None)
-            os.replace(fresh, archive)
-        finally:
-            if os.path.exists(fresh):
-                os.unlink(fresh)
+        new = f"{archive}.new"
+        with self._found() as (folder, name):
+            try:
+                os.close(fresh(new))
+                supervised(["tar", "--create", "--file", new, "--numeric-owner", "--xattrs", "--acls", "--sparse",
+                            "--directory", f"/proc/self/fd/{folder}", *whole_path(os.path.dirname(self.path)), "--", name],
+                           lambda _text: None, keep=(folder,))
+                os.replace(new, archive)
+            finally:
+                if os.path.lexists(new):
+                    os.unlink(new)
         return {"size": os.path.getsize(archive)}
 
     def _pack_image(self) -> Dict[str, Any]:
@@ -306,7 +339,7 @@ class Restore:
         with contextlib.ExitStack() as stack:
             run = self.arrays.run
             run("modprobe", "-a", "loop", "dm_snapshot")
-            with open(layer, "wb") as stream:
+            with open(fresh(layer), "wb") as stream:
                 stack.callback(os.unlink, layer)
                 stream.truncate(self.manifest["size"])
             loops = []

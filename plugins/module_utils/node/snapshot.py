@@ -61,8 +61,10 @@ def lock(path: str, what: str) -> Any:
     return flock(path, f"Another backup or restore of {what} is at work on this node. Wait until it is done.")
 
 
-def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequence[int] = (0,), interval: float = 1) -> str:
+def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequence[int] = (0,), interval: float = 1,
+               keep: Sequence[int] = ()) -> str:
     """Run a command for as long as it takes; `watch` gets the end of what it says, each `interval` seconds, and may raise.
+    It has the open descriptors `keep`, too.
 
     Returns what it said. Raises CommandError.
     """
@@ -70,7 +72,7 @@ def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequenc
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
-                                       preexec_fn=die_with_parent)
+                                       preexec_fn=die_with_parent, pass_fds=keep)
         except FileNotFoundError:
             raise NodeError(f"There is no command {argv[0]} on this machine; install it first.") from None
         try:
