@@ -153,7 +153,9 @@ vms:
       type: str
       sample: ""
     ip_addresses:
-      description: All IP addresses that the guest agent reports, without link-local ones, by NIC, IPv4 first.
+      description: >-
+        All IP addresses that the agent of a running or paused guest reports, without link-local ones, by NIC, IPv4 first; also
+        those that belong to none of C(nics).
       type: list
       elements: str
       sample: [192.0.2.17]

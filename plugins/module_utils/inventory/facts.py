@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from sys import maxsize
 from typing import Any, NamedTuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import Record, State
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_addresses
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses_by_index, agent_report
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import device_number
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK
 
 FILTERS = ("type", "name", "uuid", "pool", "host", "power_state", "tags", "other_config")
 _PATTERNS = ("name", "pool", "host", "tags")
+_UNPLACED = {"device": maxsize, "network": "", "network_uuid": ""}
 _CHOICES = {"type": ("vm", "host"), "power_state": ("running", "halted", "paused", "suspended")}
 
 
@@ -81,30 +84,30 @@ class World:
 
     def _guest(self, item: Item, preferences: Preferences) -> dict[str, Any]:
         vm = item.record
-        metrics: Record = {}
-        if vm["power_state"] in ("Running", "Paused"):  # of others XAPI keeps what the agent reported last
-            metrics = self.state.objects["VM_guest_metrics"].get(vm["guest_metrics"]) or {}
-        by_nic = nic_addresses(metrics or None)
+        metrics: Record = agent_report(vm, self.state.objects["VM_guest_metrics"]) or {}
+        by_index = addresses_by_index(metrics or None)
         nics = []
-        for vif in sorted(self.nics.get(item.ref, ()), key=lambda vif: int(vif["device"])):
+        for vif in sorted(self.nics.get(item.ref, ()), key=device_number):
             network = self.networks.get(vif["network"], {})
-            device = int(vif["device"])
+            device = device_number(vif)
             nics.append({
                 "device": device,
                 "network": network.get("name_label", ""),
                 "network_uuid": network.get("uuid", ""),
                 "mac": vif["MAC"].lower(),
-                "ip_addresses": by_nic.get(device, []),
+                "ip_addresses": by_index.get(device, []),
             })
         facts = {
             "xapi_memory": vm["memory_dynamic_max"],
             "xapi_vcpus": vm["VCPUs_at_startup"],
             "xapi_networks": nics,
-            "xapi_ip_addresses": [address for addresses in by_nic.values() for address in addresses],
+            "xapi_ip_addresses": [address for addresses in by_index.values() for address in addresses],
             "xapi_os": metrics.get("os_version", {}),
             "xapi_tools": bool(metrics.get("PV_drivers_detected")),
         }
-        address = best_address(nics, preferences)
+        elsewhere = by_index.keys() - {nic["device"] for nic in nics}  # what no VIF belongs to comes last
+        unplaced = [{**_UNPLACED, "ip_addresses": by_index[index]} for index in sorted(elsewhere)]
+        address = best_address([*nics, *unplaced], preferences)
         return {**facts, "ansible_host": address} if address else facts
 
     def _host(self, item: Item, preferences: Preferences) -> dict[str, Any]:

@@ -6,6 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import (
+    addresses,
+    addresses_by_index,
+    agent_report,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     GUEST,
     MAX_TERMS,
@@ -15,7 +20,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     kind,
     read_world,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import addresses, nic_addresses, vm_view
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import vm_view
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import column, find, quote, records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
@@ -43,15 +48,15 @@ def read_info(
 
 def info(vm: Record, world: World) -> dict[str, Any]:
     """The view of module vm, and what it is not there to manage."""
-    metrics = world.guest_metrics.get(vm["guest_metrics"])
-    by_nic = nic_addresses(metrics)
+    metrics = agent_report(vm, world.guest_metrics)
+    by_index = addresses_by_index(metrics)
     view = vm_view(vm, world)
     sizes = {device_number(vbd): world.vdis[vbd["VDI"]]["virtual_size"] for vbd in world.devices("VBD", vm["ref"])
              if vbd["VDI"] in world.vdis}
     for disk in view["disks"]:
         disk["size_bytes"] = sizes.get(disk["device"])
     for nic in view["nics"]:
-        nic["ip_addresses"] = by_nic.get(nic["device"], [])
+        nic["ip_addresses"] = by_index.get(nic["device"], [])
     return {
         **view,
         "host": world.name("host", vm["resident_on"]) or "",

@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses, agent_report
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, Record, Records, World, pick, select
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import addresses
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse_blocked
@@ -223,7 +223,7 @@ def await_addresses(module: XapiModule, jobs: Sequence[Job]) -> None:
         reports = select(module.xapi, "VM_guest_metrics", refs={vm["guest_metrics"] for vm in vms.values()})
         for ref, job in list(waiting.items()):
             guest = guests[ref]
-            report = reports.get(vms[ref]["guest_metrics"]) if ref in vms else None
+            report = agent_report(vms[ref], reports) if ref in vms else None
             found = addresses(report) if fresh_report(guest, report) else []
             limit = guest.params["ip_timeout"]
             if found:

@@ -4,8 +4,6 @@
 """Guests in the terms of the modules' options, from their records."""
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_view
@@ -14,7 +12,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record,
 
 BOOT_DEVICES = {"disk": "c", "cdrom": "d", "network": "n"}
 _LETTERS = {letter: name for name, letter in BOOT_DEVICES.items()}
-_ADDRESS = re.compile(r"(\d+)/ip(?:v[46]/\d+)?")
 
 
 def vm_view(vm: Record, world: World) -> dict[str, Any]:
@@ -97,32 +94,3 @@ def boot_order(params: dict[str, str]) -> list[str]:
 def boot_letters(order: list[str]) -> str:
     """The reverse of boot_order."""
     return "".join(BOOT_DEVICES[name] for name in order)
-
-
-def addresses(metrics: Record | None) -> list[str]:
-    """A guest's IP addresses as its agent reports them, by device, IPv4 first; without link-local ones."""
-    return [address for addresses_ in nic_addresses(metrics).values() for address in addresses_]
-
-
-def nic_addresses(metrics: Record | None) -> dict[int, list[str]]:
-    """IP addresses by device number. The agent's keys are `0/ip`, `0/ipv4/0`, `0/ipv6/1`."""
-    found: dict[int, set[str]] = {}
-    for key, text in (metrics["networks"] if metrics else {}).items():
-        match = _ADDRESS.fullmatch(key)
-        if match:
-            found.setdefault(int(match[1]), set()).add(text)
-    usable = {device: _usable(found[device]) for device in sorted(found)}
-    return {device: addresses_ for device, addresses_ in usable.items() if addresses_}
-
-
-def _usable(texts: set[str]) -> list[str]:
-    """Those by which others can reach a guest, IPv4 first."""
-    ranked = []
-    for text in texts:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            continue
-        if not (address.is_link_local or address.is_loopback or address.is_unspecified):
-            ranked.append((address.version, int(address), text))
-    return [text for _version, _number, text in sorted(ranked)]

@@ -87,6 +87,18 @@ def test_the_address_to_connect_to(pool, networks, ipv6, address):
     assert everything(pool, networks=networks, ipv6=ipv6)["web"]["ansible_host"] == address
 
 
+def test_an_address_whose_index_no_vif_has(pool):
+    pool.add_vm(10, "web", networks={"5/ip": "192.0.2.5 192.0.2.6"})
+    web = everything(pool, networks=["storage"])["web"]
+    assert (web["xapi_ip_addresses"], web["ansible_host"]) == (["192.0.2.5", "192.0.2.6"], "192.0.2.5")
+    assert [nic["ip_addresses"] for nic in web["xapi_networks"]] == [[], []]
+
+
+def test_an_address_on_a_vif_comes_before_one_that_is_nowhere(pool):
+    pool.add_vm(10, "web", networks={"5/ip": "192.0.2.5", "1/ip": "192.0.2.9"})
+    assert everything(pool)["web"]["ansible_host"] == "192.0.2.9"
+
+
 def test_no_address():
     assert best_address([], Preferences()) == ""
 

@@ -16,7 +16,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import run_job
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import plan_power, way
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import MAX_TERMS, device_number, select
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_SPEC, VM_SPEC, entries
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.view import nic_addresses
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from vm_fakes import Recorder, vm, world
 
@@ -227,13 +226,6 @@ def test_nothing_asked_is_no_call_and_quotes_are_found_too():
 )
 def test_positions(device, number):
     assert device_number(device) == number
-
-
-def test_addresses_by_nic():
-    metrics = {"networks": {"0/ip": "192.0.2.9", "0/ipv4/0": "192.0.2.9", "0/ipv6/0": "fe80::1", "0/ipv6/1": "2001:db8::1",
-                            "1/ipv4/0": "169.254.0.1", "2/ip": ""}}
-    assert nic_addresses(metrics) == {0: ["192.0.2.9", "2001:db8::1"]}
-    assert nic_addresses(None) == {}
 
 
 @pytest.fixture
