@@ -11,7 +11,7 @@ options:
   hostname:
     description:
       - Host name, IP address or URL of the pool's coordinator; any other member of the pool leads there.
-      - A bare name means C(https). A port may follow, as in C(https://pool.example.com:8443).
+      - A bare name means C(https). A port may follow, as in C(https://pool.example.com:8443) or C([2001:db8::17]:8443).
       - If omitted, the environment variable E(XENSERVER_HOST) is used.
       - Not needed with O(session).
     type: str
@@ -33,7 +33,7 @@ options:
   ca_path:
     description:
       - File or directory with the certificates (PEM) that the server's certificate is checked against,
-        instead of those of the operating system.
+        and no others, instead of those of the operating system.
     type: path
   session:
     description:
@@ -42,7 +42,7 @@ options:
     type: str
   timeout:
     description:
-      - Seconds to wait for the answer to a single call before giving up.
+      - Seconds for a single call, from the connection to the end of the answer, before giving up.
     type: int
     default: 60
 requirements:

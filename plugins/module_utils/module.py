@@ -14,7 +14,6 @@ and every error are dealt with here, once.
 """
 from __future__ import annotations
 
-import json
 import os
 import socket
 import traceback
@@ -31,11 +30,13 @@ from ansible_collections.nobloat.xen.plugins.module_utils.change import (
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import Claim
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.saved import load_session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import (
     HAS_XENAPI,
     XENAPI_IMPORT_ERROR,
     Session,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.texts import check_options
 
 CONNECTION_SPEC: dict[str, dict[str, Any]] = {
     "hostname": {"type": "str", "fallback": (env_fallback, ["XENSERVER_HOST"])},
@@ -53,6 +54,9 @@ WAIT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 Plan = TypeVar("Plan")
+
+# Options that XAPI is never sent as they are.
+UNSENT = frozenset({"session", "ca_path", "user_data", "meta_data", "network_config"})
 
 # The action plugin shows at -v what a module writes to the file that this variable names.
 PROGRESS_VARIABLE = "NOBLOAT_XEN_PROGRESS"
@@ -163,6 +167,7 @@ class XapiModule(AnsibleModule):
     def _guard(self, work: Callable[[], dict[str, Any]]) -> None:
         """The one place where errors become fail_json; XapiError, ApplyError and our own mistakes alike."""
         try:
+            check_options(self.params, spared=UNSENT)
             self.xapi = self.open_session()
             try:
                 result = work()
@@ -222,27 +227,3 @@ def run_task(module: XapiModule, session: Session, method: str, *args: Any, last
         session, method, *args, timeout=module.params.get("wait_timeout"),
         on_progress=lambda fraction: module.progress(f"{method}: {fraction:.0%}"),
     )
-
-
-def load_session(path: str, timeout: float) -> Session:
-    """The session behind a reference of module `session`: a file that only its owner can read."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            saved = json.load(stream)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"There is no session {path} (any more). Was it logged out, or opened on another host? ({error})"
-        ) from error
-    return Session(
-        saved["url"], reference=saved["reference"], validate_certs=saved["validate_certs"], ca_path=saved["ca_path"],
-        timeout=timeout, server_name=saved.get("server_name", ""),
-    )
-
-
-def move_session(path: str, session: Session) -> None:
-    """Let the tasks that share a session find the coordinator where it is now."""
-    with open(path, "r+", encoding="utf-8") as stream:
-        saved = {**json.load(stream), "url": session.url, "server_name": session.server_name}
-        stream.seek(0)
-        stream.truncate()
-        json.dump(saved, stream)

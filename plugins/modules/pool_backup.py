@@ -99,6 +99,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record,
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import ANSWER_LIMIT
 
 SPEC = {
     "path": {"type": "path", "required": True},
@@ -112,7 +113,7 @@ SHOWN = 100
 
 def plan(module: XapiModule) -> ChangeSet:
     target = io.BytesIO()
-    transfer.get(module.xapi, HANDLER, {}, target, timeout=module.params["wait_timeout"])
+    transfer.get(module.xapi, HANDLER, {}, target, limit=ANSWER_LIMIT, timeout=module.params["wait_timeout"])
     live, path = target.getvalue(), module.params["path"]
     if module.params["state"] == "saved":
         return plan_save(path, live)

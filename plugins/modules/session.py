@@ -19,7 +19,8 @@ options:
   state:
     description:
       - With V(present), log in.
-      - With V(absent), log O(session) out and remove its file. A session that is gone already is no error.
+      - With V(absent), log O(session) out and remove its file. A session that is gone already is no error; of one whose file is
+        damaged, the file is removed, with a warning. A file of another user is an error.
     type: str
     choices: [present, absent]
     default: present
@@ -72,36 +73,26 @@ url:
   sample: https://192.0.2.11
 """
 
-import json
 import os
-import tempfile
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.module import UNSENT, XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
-
-
-def save(module: XapiModule) -> dict[str, str]:
-    """Write what another process needs to join the session to a file of mode 0600."""
-    xapi = module.xapi
-    saved = {
-        "url": xapi.url, "reference": xapi.reference,
-        "validate_certs": module.params["validate_certs"], "ca_path": module.params["ca_path"],
-    }
-    handle, path = tempfile.mkstemp(prefix="nobloat-xen-session-")
-    with open(handle, "w", encoding="utf-8") as stream:
-        json.dump(saved, stream)
-    return {"session": path, "url": xapi.url}
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.saved import DamagedSession, NoSession, save_session
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.texts import check_options
 
 
 def log_out(module: XapiModule) -> None:
+    """End the session and remove its file; also one that says nothing (useful) any more. What is not ours stays, and is an error."""
     path = module.params["session"]
-    if os.path.exists(path):
-        try:
-            module.open_session().logout()
-        except XapiError as error:
-            if error.code != "SESSION_INVALID":
-                module.fail(error)
-        os.unlink(path)
+    try:
+        module.open_session().logout()
+    except NoSession:
+        module.exit_json(changed=False)
+    except (DamagedSession, XapiError) as error:
+        module.warn(f"{str(error).rstrip('.')}. The file was removed; the session in the pool ends by itself when it was unused for a day.")
+    except ValueError as error:
+        module.fail(error)
+    os.unlink(path)
     module.exit_json(changed=False)
 
 
@@ -113,8 +104,9 @@ def main() -> None:
     if module.params["state"] == "absent":
         log_out(module)
     try:
-        module.xapi = module.open_session()
-        result = save(module)
+        check_options(module.params, spared=UNSENT)
+        xapi = module.open_session()
+        result = {"session": save_session(xapi, module.params["validate_certs"], module.params["ca_path"]), "url": xapi.url}
     except (XapiError, ValueError) as error:
         module.fail(error)
     module.exit_json(changed=False, **result)

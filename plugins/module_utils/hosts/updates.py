@@ -16,6 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record,
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import write_key
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import ANSWER_LIMIT
 
 PLUGIN = "updater.py"
 NOTE = "nobloat.xen.updated"  # in the host's other_config: when yum has updated it, seconds since the epoch
@@ -120,7 +121,9 @@ class HostUpdate:
         if state == "yes":
             return [], False
         target = io.BytesIO()
-        transfer.get(self.session, "/updates", {"host_refs": self.ref}, target)
+        transfer.get(
+            self.session, "/updates", {"host_refs": self.ref}, target, limit=ANSWER_LIMIT, timeout=self.module.params["wait_timeout"],
+        )
         return lacking(json.loads(target.getvalue()), self.ref)
 
     def _by_repository(self) -> None:

@@ -24,10 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
-from ansible_collections.nobloat.xen.plugins.module_utils.module import (
-    XapiModule,
-    move_session,
-)
+from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.addresses import same_subnet
 from ansible_collections.nobloat.xen.plugins.module_utils.network.pifs import Picture, is_member
 from ansible_collections.nobloat.xen.plugins.module_utils.network.reach import (
@@ -42,6 +39,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import (
     XapiError,
     XapiUnreachable,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.saved import move_session
 
 
 @dataclass

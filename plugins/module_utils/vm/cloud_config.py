@@ -32,6 +32,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import transfer
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import find, record
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import ANSWER_LIMIT
 
 DIGEST = "nobloat.xen.cloud_config"  # keys of the VDI's other_config
 OWNER = "nobloat.xen.cloud_config.vm"
@@ -169,7 +170,8 @@ class _Plan:
     def _content(self, vdi: Record) -> dict[str, str]:
         target = io.BytesIO()
         query = {"vdi": vdi["uuid"], "format": "raw"}
-        transfer.get(self.module.xapi, "/export_raw_vdi", query, target, timeout=self.module.params["wait_timeout"])
+        timeout = self.module.params["wait_timeout"]
+        transfer.get(self.module.xapi, "/export_raw_vdi", query, target, limit=ANSWER_LIMIT, timeout=timeout)
         try:
             return iso.read(target.getvalue())
         except ValueError as error:

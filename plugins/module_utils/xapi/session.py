@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from .errors import XapiError, XapiUnreachable
+from .texts import check_text
 from .wire import Reply, Wire, distrust, make_url, normal_url, tls_context
 
 try:
@@ -47,6 +48,8 @@ LOGINS = (LOGIN, LOCAL_LOGIN)
 ORIGINATOR = "nobloat.xen"  # XAPI counts and limits sessions by originator
 _MAX_HOPS = 2
 _INT32 = 2**31
+# What Python's XML-RPC raises for what is none; the latter ones for XML that is put together in a way that it does not expect.
+_UNREADABLE = (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError, AttributeError)
 
 
 def encode(value: Any) -> Any:
@@ -59,12 +62,12 @@ def encode(value: Any) -> Any:
     if isinstance(value, int):
         return value if -_INT32 <= value < _INT32 else str(value)
     if isinstance(value, str):
-        return str.__str__(value)  # a plain one: subclasses, of which Ansible has many, are not marshalled
+        return check_text(str.__str__(value))  # a plain one: subclasses, of which Ansible has many, are not marshalled
     if isinstance(value, datetime):
         moment = value.astimezone(timezone.utc) if value.tzinfo else value
         return xmlrpc.client.DateTime(moment.strftime("%Y%m%dT%H:%M:%SZ"))
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {check_text(str(key)): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [encode(item) for item in value]
     return value
@@ -99,9 +102,12 @@ class _Transport(xmlrpc.client.Transport):
             where = f" (it points to {reply.location})" if reply.location else ""
             raise _not_xapi(self._session.url, f"it answers HTTP {reply.status}{where}")
         parser, unmarshaller = self.getparser()
-        parser.feed(reply.body)
-        parser.close()
-        return unmarshaller.close()
+        try:
+            parser.feed(reply.body)
+            parser.close()
+            return unmarshaller.close()
+        except _UNREADABLE as error:
+            raise _not_xapi(self._session.url, "its answer is not XML-RPC") from error
 
 
 class _Login:
@@ -121,7 +127,7 @@ class Session:
     ``url``: ``https://host[:port]``, ``http://...``, or a bare host (https); any host of the pool will do.
     ``reference``: join this session instead of logging in; leaving the context then does not log it out.
     ``server_name``: what the certificate is checked against, if not the host in ``url``.
-    ``timeout``: seconds to wait for a connection and for an answer. ``retry_for``: seconds to wait for a booting or
+    ``timeout``: seconds for a call, from the connection to the end of the answer. ``retry_for``: seconds to wait for a booting or
     restarting coordinator. Errors are ``XapiError`` and ``XapiUnreachable``.
 
     An object is for one thread; ``fork`` gives others to other threads.
@@ -142,6 +148,8 @@ class Session:
     ) -> None:
         if not HAS_XENAPI:
             raise XapiError("XENAPI_MISSING", (), "the Python library XenAPI is not installed", "pip install XenAPI")
+        for option, text in (("username", username), ("password", password)):
+            check_text(text, option)
         self._login = _Login(normal_url(url), username, password, reference)
         self._login.server_name = server_name
         self._tls_rules = (validate_certs, ca_path)
@@ -268,8 +276,7 @@ class Session:
                 self._login.reached = True
                 if error.code == "HOST_IS_SLAVE" and error.params and hops < _MAX_HOPS:
                     hops += 1
-                    self._login.server_name = ""
-                    self._move(error.params[0])
+                    self._follow(error)
                     continue
                 if error.code == "SESSION_INVALID" and method not in LOGINS and not renewed and self._login.password:
                     renewed = True
@@ -285,7 +292,18 @@ class Session:
 
     def _move(self, address: str) -> None:
         parts = urlsplit(self._login.url)
-        self._login.url = make_url(parts.scheme, address.strip("[]"), parts.port)
+        self._login.url = make_url(parts.scheme, address, parts.port)
+
+    def _follow(self, error: XapiError) -> None:
+        """Go where a host says that the coordinator is: an address or a name, and nothing else."""
+        try:
+            self._move(error.params[0])
+        except XapiError:
+            raise XapiError(
+                error.code, error.params, f"{self.url} points to the coordinator {error.params[0]!r}, which is neither an address nor a "
+                "host name", "Look at /etc/xensource/pool.conf on that host, or name the coordinator.",
+            ) from None
+        self._login.server_name = ""
 
     def _relogin(self, stale: str | None) -> None:
         """Log in unless another thread has replaced the ``stale`` reference meanwhile."""
@@ -317,11 +335,8 @@ class Session:
             self._sdk = XenAPI.Session(self._login.url, transport=_Transport(self))
         self._wait_for(method, arguments)
         url = self._login.url
-        try:
-            # Not through the SDK's `xenapi` attribute: that one renews sessions and repeats calls by rules of its own.
-            answer = getattr(self._sdk, method)(*arguments)
-        except (ExpatError, xmlrpc.client.Error, UnicodeDecodeError) as error:
-            raise _not_xapi(url, "its answer is not XML-RPC") from error
+        # Not through the SDK's `xenapi` attribute: that one renews sessions and repeats calls by rules of its own.
+        answer = getattr(self._sdk, method)(*arguments)
         if not isinstance(answer, dict) or "Status" not in answer:
             raise _not_xapi(url, "its answer has no status")
         if answer["Status"] != "Success":
@@ -337,7 +352,7 @@ class Session:
         reply = self._post("/jsonrpc", json.dumps(request, default=str).encode(), "application/json")
         answer: Any = None
         if reply.status == 200:
-            with contextlib.suppress(ValueError), undisturbed():
+            with contextlib.suppress(ValueError, RecursionError), undisturbed():
                 answer = json.loads(reply.body)
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
             # An old XAPI, or a proxy that lets /RPC2 through only.

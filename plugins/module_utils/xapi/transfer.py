@@ -21,10 +21,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from . import tasks
 from .errors import XapiError, XapiUnreachable
 from .session import Session
-from .wire import Wire
+from .wire import Connection, TooLarge, body, normal_url
 
 Counter = Callable[[int], None]
 
+ONE_HOUR = 3600.0
 _CHUNK = 1 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_HOPS = 3
@@ -37,24 +38,29 @@ def get(
     query: Mapping[str, object],
     target: BinaryIO,
     *,
-    timeout: float | None = 60.0,
+    limit: int,
+    timeout: float = ONE_HOUR,
     on_bytes: Counter | None = None,
 ) -> int:
-    """Download ``path`` (``/export``) into ``target``; returns the number of bytes.
+    """Download ``path`` (``/export``) into ``target``, ``limit`` bytes at most; returns the number of bytes.
 
-    ``timeout``: seconds that XAPI gets to finish its task once the data has ended. ``on_bytes`` gets the running total.
+    ``timeout``: seconds for all of it, XAPI's task included. ``on_bytes`` gets the running total.
     """
 
-    def exchange(wire: Wire, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
-        connection = wire.connect()
+    def exchange(connection: Connection, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
         connection.request("GET", address, headers={"Cookie": cookie})
         response = connection.getresponse()
         total = 0
-        while response.status == 200 and (chunk := response.read(_CHUNK)):
+
+        def take(chunk: bytes) -> None:
+            nonlocal total
             target.write(chunk)
             total += len(chunk)
             if on_bytes:
                 on_bytes(total)
+
+        if response.status == 200:
+            body(response, limit, take)
         return response, total
 
     return _transfer(session, "GET", path, query, exchange, timeout)[0]
@@ -67,15 +73,17 @@ def put(
     source: BinaryIO,
     size: int,
     *,
-    timeout: float | None = 60.0,
+    timeout: float = ONE_HOUR,
     on_bytes: Counter | None = None,
 ) -> Any:
-    """Upload ``size`` bytes of the seekable ``source`` to ``path`` (``/import``); returns the task's result."""
+    """Upload ``size`` bytes of the seekable ``source`` to ``path`` (``/import``); returns the task's result.
+
+    ``timeout``: seconds for all of it, XAPI's task included.
+    """
     start = source.tell()
 
-    def exchange(wire: Wire, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
+    def exchange(connection: Connection, address: str, cookie: str) -> tuple[http.client.HTTPResponse, int]:
         source.seek(start)
-        connection = wire.connect()
         connection.putrequest("PUT", address)
         connection.putheader("Cookie", cookie)
         connection.putheader("Content-Type", "application/octet-stream")
@@ -83,7 +91,7 @@ def put(
         connection.endheaders()
         # The response object is made first: it holds what arrives while the body is still being sent. XAPI says
         # "200 OK" or redirects before it reads the body, so a short wait spares sending it to the wrong host.
-        response = http.client.HTTPResponse(connection.sock, method="PUT")
+        response = connection.response(method="PUT")
         begun = _answered(connection, response, _EARLY)
         if begun:
             response.begin()
@@ -93,7 +101,9 @@ def put(
             if not chunk:
                 raise XapiError("SOURCE_TOO_SHORT", (size, total), f"only {total} of {size} bytes could be read")
             try:
-                connection.sock.sendall(chunk)
+                connection.send(chunk)
+            except TimeoutError:
+                raise
             except OSError:
                 if begun:
                     raise
@@ -111,12 +121,11 @@ def put(
     return _transfer(session, "PUT", path, query, exchange, timeout)[1]
 
 
-def _answered(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, seconds: float) -> bool:
+def _answered(connection: Connection, response: http.client.HTTPResponse, seconds: float) -> bool:
     """Whether the beginning of a reply is there, or comes within some seconds."""
     deadline = time.monotonic() + seconds
-    timeout = connection.sock.gettimeout()
     while select.select([connection.sock], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        connection.sock.settimeout(0)
+        connection.looking = True
         try:
             # Bytes on the socket may also be TLS's own; only bytes of the reply count. An end counts too.
             response.fp.peek(1)
@@ -126,7 +135,7 @@ def _answered(connection: http.client.HTTPConnection, response: http.client.HTTP
         except OSError:
             return True
         finally:
-            connection.sock.settimeout(timeout)
+            connection.looking = False
     return False
 
 
@@ -135,9 +144,10 @@ def _transfer(
     method: str,
     path: str,
     query: Mapping[str, object],
-    exchange: Callable[[Wire, str, str], tuple[http.client.HTTPResponse, int]],
-    timeout: float | None,
+    exchange: Callable[[Connection, str, str], tuple[http.client.HTTPResponse, int]],
+    timeout: float,
 ) -> tuple[int, Any]:
+    deadline = time.monotonic() + timeout
     task = session.call("task.create", f"{method} {path}", "")
     # The session is a secret and travels as a cookie: queries end up in logs.
     address = f"{session.url}{path}?{urlencode({**query, 'task_id': task})}"
@@ -148,10 +158,20 @@ def _transfer(
                 parts = urlsplit(address)
                 if session.url.startswith("https:") and parts.scheme != "https":
                     raise XapiError("INSECURE_REDIRECT", (address,), f"{path} was redirected away from TLS")
-                wire = session.wire_to(f"{parts.scheme}://{parts.netloc}")
+                wire = session.wire_to(normal_url(f"{parts.scheme}://{parts.netloc}"))
                 wires.callback(wire.close)
+                connection = wire.connect()
+                connection.end_by(deadline, session.timeout)
                 try:
-                    response, total = exchange(wire, f"{parts.path}?{parts.query}", f"session_id={session.reference}")
+                    response, total = exchange(connection, f"{parts.path}?{parts.query}", f"session_id={session.reference}")
+                except TimeoutError as error:
+                    _raise_task_error(session, task)
+                    raise XapiUnreachable(
+                        "TIMEOUT", f"the transfer with {wire.url} was not done within {timeout:g} seconds, or stood still for "
+                        f"{session.timeout:g}", "Check the network and the storage, or allow more time.", sent=True,
+                    ) from error
+                except TooLarge as error:
+                    raise XapiError("ANSWER_TOO_LARGE", (path,), f"{wire.url} sends more for {path} than it can be") from error
                 except (OSError, http.client.HTTPException) as error:
                     _raise_task_error(session, task)
                     raise XapiUnreachable(
@@ -172,7 +192,7 @@ def _transfer(
             with contextlib.suppress(XapiError):
                 session.call("task.destroy", task)
             raise
-        return total, tasks.wait(session, task, what=f"{method} {path}", timeout=timeout)
+        return total, tasks.wait(session, task, what=f"{method} {path}", timeout=max(1.0, round(deadline - time.monotonic())))
 
 
 def _raise_task_error(session: Session, task: str) -> None:

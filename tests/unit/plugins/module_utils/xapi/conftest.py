@@ -144,6 +144,7 @@ class Server:
         class Http(ThreadingHTTPServer):
             daemon_threads = True
             allow_reuse_address = True
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
             def handle_error(self, request, client_address):
                 pass
@@ -154,7 +155,7 @@ class Server:
                 self.http_server.socket, server_side=True, do_handshake_on_connect=False
             )
         self.host, self.port = self.http_server.server_address[:2]
-        self.url = f"{'https' if context else 'http'}://{self.host}:{self.port}"
+        self.url = f"{'https' if context else 'http'}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         self.thread = threading.Thread(
             target=self.http_server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )

@@ -79,7 +79,7 @@ def open_session(server, **options):
 
 def test_download(coordinator):
     target, counts = io.BytesIO(), []
-    size = transfer.get(open_session(coordinator), "/export", {"uuid": "a b&c"}, target, on_bytes=counts.append)
+    size = transfer.get(open_session(coordinator), "/export", {"uuid": "a b&c"}, target, limit=1 << 30, on_bytes=counts.append)
     assert target.getvalue() == DATA
     assert size == counts[-1] == len(DATA)
     assert coordinator.names()[-1] == "task.destroy"
@@ -118,7 +118,7 @@ def test_redirects(serve, tls, encrypted):
     coordinator.http = {"GET": redirect(other.url), "PUT": redirect(other.url)}
     session = open_session(coordinator, ca_path=ca)
     target = io.BytesIO()
-    transfer.get(session, "/export", {"uuid": "a b&c"}, target)
+    transfer.get(session, "/export", {"uuid": "a b&c"}, target, limit=1 << 30)
     assert target.getvalue() == DATA
     # The redirect comes while the body is on its way; the whole body goes to the other host.
     big = DATA * 8
@@ -132,7 +132,7 @@ def test_redirect_away_from_tls_is_not_followed(serve, tls):
     coordinator, other = prepare(serve(context=context)), prepare(serve())
     coordinator.http["GET"] = redirect(other.url)
     with pytest.raises(XapiError) as caught:
-        transfer.get(open_session(coordinator, ca_path=ca), "/export", {"uuid": "a b&c"}, io.BytesIO())
+        transfer.get(open_session(coordinator, ca_path=ca), "/export", {"uuid": "a b&c"}, io.BytesIO(), limit=1 << 30)
     assert caught.value.code == "INSECURE_REDIRECT"
     assert coordinator.names()[-1] == "task.destroy"
 
