@@ -12,16 +12,17 @@ description:
   - Makes an answer file from options, or checks one that is given, for the installer of a certain version. It returns the
     text; write it where the installer fetches it, as with M(ansible.builtin.copy).
   - The installers ignore what they do not know, such as a misspelt element, and install something else. Here all of that is
-    refused, with line and reason, as is what contradicts itself, such as a gateway outside of the network.
+    refused, with line and reason, as is what contradicts itself, such as a gateway outside of the network. Of what is read
+    as it says, and may yet not be what is wanted, such as old names, a warning is given.
   - Only a hash of the root password leaves this module. Of a password in clear text one is made.
 author:
   - nobloat.xen contributors (@nobloat)
 options:
   version:
     description:
-      - The installer that shall read it.
+      - The installer that shall read it. V(xenserver-9) stands for what comes after XenServer 8.
     type: str
-    choices: [xcp-ng-8.2, xcp-ng-8.3, xenserver-8]
+    choices: [xcp-ng-8.2, xcp-ng-8.3, xenserver-8, xenserver-9]
     required: true
   content:
     description:
@@ -30,8 +31,10 @@ options:
   mode:
     description:
       - V(reinstall) is V(fresh) with a copy of what was installed.
+      - V(upgrade) keeps the settings of the host whose disk is in O(disk.names). It takes O(sources), O(driver_sources) and
+        O(scripts) besides, and nothing else.
     type: str
-    choices: [fresh, reinstall]
+    choices: [fresh, reinstall, upgrade]
     default: fresh
   sr_type:
     description:
@@ -46,12 +49,14 @@ options:
       names:
         description:
           - Names of the disk, or of the two of a RAID1, as V(sda), V(/dev/disk/by-id/wwn-0x5000c500a1b2c3d4).
+          - With O(mode=upgrade), the one that holds the installation; of a RAID1 the array's, as V(md127).
         type: list
         elements: str
       rule:
         description:
-          - Choose the disks where the installer runs. The result is a script for its C(answerfile_generator) then. Removable and
-            USB disks are never chosen.
+          - Choose the disks where the installer runs. The result is a script for its C(answerfile_generator) then.
+          - Never chosen are disks that are removable, read-only or hidden, that hang on USB, and that other hosts may see, which
+            are those of Fibre Channel, iSCSI, SRP and NVMe over fabrics. A disk that is seen by two paths counts once.
         type: dict
         suboptions:
           choose:
@@ -104,7 +109,7 @@ options:
         required: true
       address:
         description:
-          - Address, as V(http://10.0.0.1/xcp-ng/) or V(nas:/export/xcp-ng).
+          - Address, as V(http://10.0.0.1/xcp-ng/) for V(url), and V(nas:/export/xcp-ng) for V(nfs). V(local) has none.
         type: str
   driver_sources:
     description:
@@ -137,7 +142,7 @@ options:
         type: str
       gateway:
         description:
-          - IPv4 address of the gateway.
+          - IPv4 address of the gateway. A static address needs one; an empty text stands for none.
         type: str
       proto6:
         description:
@@ -150,7 +155,7 @@ options:
         type: str
       gateway6:
         description:
-          - IPv6 address of the gateway.
+          - IPv6 address of the gateway. A static address needs one; an empty text stands for none.
         type: str
       vlan:
         description:
@@ -158,7 +163,8 @@ options:
         type: int
   root_password:
     description:
-      - Password of root, in clear text or as a hash of crypt(3). If omitted, it is asked for at the first boot.
+      - Password of root, in clear text or as a hash of crypt(3) with SHA-512, SHA-256 or MD5, which are those that the hosts can
+        check. If omitted, or V(!!), it is asked for at the first boot.
       - One in clear text is hashed with SHA-512 and a random salt, for which the Python library libpass is needed.
     type: str
   previous:
@@ -169,7 +175,7 @@ options:
     type: str
   nameservers:
     description:
-      - Addresses of name servers.
+      - Addresses of name servers. They count with a static IPv4 address only; else those of DHCP do.
     type: list
     elements: str
   hostname:
@@ -178,7 +184,7 @@ options:
     type: str
   timezone:
     description:
-      - Time zone, as V(Europe/Berlin). The installers' default is Etc/UTC.
+      - Time zone, as V(Europe/Berlin), of those that the installers offer. Their default is V(Etc/UTC).
     type: str
   ntp_servers:
     description:
@@ -187,7 +193,7 @@ options:
     elements: str
   keymap:
     description:
-      - Keyboard, as V(us).
+      - Keyboard, as V(us) or V(de-latin1), of those that the installers offer.
     type: str
   services:
     description:
@@ -201,7 +207,8 @@ options:
     suboptions:
       stage:
         description:
-          - When. The one for V(installation-complete) gets 0 if all went well, else 1.
+          - When. The one for V(installation-complete) gets 0 if all went well, else 1. V(packages-installed) is known by
+            V(xenserver-9) only.
         type: str
         choices: [installation-start, packages-installed, filesystem-populated, installation-complete]
         required: true
@@ -213,7 +220,7 @@ options:
         default: url
       url:
         description:
-          - Its address.
+          - Its address, as V(http://10.0.0.1/first-boot) for V(url), and V(nas:/export/first-boot) for V(nfs).
         type: str
         required: true
 requirements:
@@ -284,16 +291,17 @@ kernel_argument:
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import HASH, STAGES, VERSIONS
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.passwords import hashed
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.values import HASH, NO_PASSWORD_YET, STAGES
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes
 
 MEDIA = {"type": {"type": "str", "choices": ["local", "url", "nfs"], "required": True}, "address": {"type": "str"}}
 SPEC = {
     "version": {"type": "str", "choices": list(VERSIONS), "required": True},
     "content": {"type": "str"},
-    "mode": {"type": "str", "choices": ["fresh", "reinstall"], "default": "fresh"},
+    "mode": {"type": "str", "choices": ["fresh", "reinstall", "upgrade"], "default": "fresh"},
     "sr_type": {"type": "str", "choices": ["lvm", "ext"]},
     "disk": {"type": "dict", "options": {
         "names": {"type": "list", "elements": "str"},
@@ -335,7 +343,7 @@ SPEC = {
 def password_hash(module: AnsibleModule) -> str | None:
     """The root password's hash. A hash that was given is none of the module's secrets: it has to be in the result."""
     password = module.params["root_password"]
-    if not password or HASH.fullmatch(password):
+    if not password or password == NO_PASSWORD_YET or HASH.fullmatch(password):
         module.no_log_values.discard(password)
         return password
     try:
@@ -353,7 +361,7 @@ def main() -> None:
     try:
         if rule and rule["min_size"]:
             rule["min_size"] = to_bytes(rule["min_size"])
-        content = finished(module.params, password_hash(module))
+        content = finished(module.params, password_hash(module), module.warn)
     except ValueError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, content=content,

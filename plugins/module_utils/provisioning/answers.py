@@ -1,28 +1,44 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answer files from options of module answerfile, and scripts that choose the disks where the installer runs."""
+"""Answer files from options of module answerfile."""
 
 from __future__ import annotations
 
 import ipaddress
-import shlex
+from collections.abc import Callable
 from typing import Any
 
-from .answerfile import Node, mistakes, rendered
+from .answerfile import judged, lines
+from .disks import PLACES, generator
+from .document import Node, rendered
+from .table import SWRAID, X82
 
-# What stands for the disks until the script knows them.
-PLACES = ("@disk1@", "@disk2@")
+# What an upgrade reads; all else stays as it is on the host.
+UPGRADE = ("version", "content", "mode", "disk", "sources", "driver_sources", "scripts", "previous")
 
 
 def compose(options: dict[str, Any], hashed: str | None) -> str:
     """XML of an answer file. `hashed` is the root password's hash."""
-    version, disk = options["version"], options["disk"]
-    root = Node("installation", {"mode": options["mode"], "sr-type": options["sr_type"]})
+    if options["mode"] == "upgrade":
+        root = Node("upgrade", {"mode": "upgrade"})
+        root.add("existing-installation", options["disk"]["names"][0])
+        _media(root, options)
+    else:
+        root = Node("installation", {"mode": options["mode"], "sr-type": options["sr_type"]})
+        _disks(root, options)
+        _media(root, options)
+        _settings(root, options, hashed)
+    for script in options["scripts"] or []:
+        root.add("script", script["url"], stage=script["stage"], type=script["type"])
+    return rendered(root)
+
+
+def _disks(root: Node, options: dict[str, Any]) -> None:
+    disk = options["disk"]
     names = list(PLACES[: 2 if disk["raid"] else 1]) if disk["rule"] else list(disk["names"] or [])
-    storage = str(disk["guest_storage"]).lower()
-    more = {"guest_storage": storage, "preserve_first_partition": disk["preserve_first_partition"]}
-    if disk["raid"] and version == "xenserver-8":
+    more = {"guest_storage": str(disk["guest_storage"]).lower(), "preserve_first_partition": disk["preserve_first_partition"]}
+    if disk["raid"] and options["version"] in SWRAID:
         root.add("primary-disk", ",".join(names), swraid="true", **more)
     elif disk["raid"]:
         raid = root.add("raid", device="md127")
@@ -33,9 +49,15 @@ def compose(options: dict[str, Any], hashed: str | None) -> str:
         root.add("primary-disk", ",".join(names), **more)
     for name in options["guest_disks"] or []:
         root.add("guest-disk", name)
-    for kind in ("sources", "driver_sources"):
+
+
+def _media(root: Node, options: dict[str, Any]) -> None:
+    for kind, name in (("sources", "source"), ("driver_sources", "driver-source")):
         for each in options[kind] or []:
-            root.add("driver-source" if kind == "driver_sources" else "source", each["address"] or "", type=each["type"])
+            root.add(name, each["address"] or "", type=each["type"])
+
+
+def _settings(root: Node, options: dict[str, Any], hashed: str | None) -> None:
     _interface(root, options["interface"])
     if hashed:
         root.add("root-password", hashed, type="hash")
@@ -44,15 +66,12 @@ def compose(options: dict[str, Any], hashed: str | None) -> str:
     for option in ("hostname", "timezone", "keymap"):
         if options[option]:
             root.add(option, options[option])
-    if options["ntp_servers"] and version != "xcp-ng-8.2":
+    if options["ntp_servers"] and options["version"] != X82:
         root.add("ntp", source="manual")
     for name in options["ntp_servers"] or []:
         root.add("ntp-server", name)
     for name, state in sorted((options["services"] or {}).items()):
         root.add("service", name=name, state=state)
-    for script in options["scripts"] or []:
-        root.add("script", script["url"], stage=script["stage"], type=script["type"])
-    return rendered(root)
 
 
 def _interface(root: Node, options: dict[str, Any]) -> None:
@@ -67,70 +86,46 @@ def _interface(root: Node, options: dict[str, Any]) -> None:
         node.add("ipaddr", interface.ip)
         node.add("subnet", interface.netmask)
     for option, name in (("gateway", "gateway"), ("address6", "ipv6"), ("gateway6", "gatewayv6")):
-        if options[option]:
+        if options[option] is not None:
             node.add(name, options[option])
 
 
-def refuse(text: str, version: str) -> None:
-    """Raise ValueError with all mistakes of an answer file, each with its line."""
-    found = mistakes(text, version)
-    if found:
-        raise ValueError(f"The installer of {version} would not read this as it is meant: "
-                         + "; ".join(f"line {each.line}: {each.text}" for each in found) + ".")
+def refuse(text: str, version: str, warn: Callable[[str], object]) -> None:
+    """Raise ValueError with all mistakes of an answer file, each with its line. Else tell what may not be what is wanted."""
+    verdict = judged(text, version)
+    if verdict.mistakes:
+        raise ValueError(f"The installer of {version} would not read this as it is meant: {'; '.join(lines(verdict.mistakes))}.")
+    for warning in lines(verdict.warnings):
+        warn(f"Answer file, {warning}.")
 
 
-def generator(text: str, rule: dict[str, Any]) -> str:
-    """A script for the installer's `answerfile_generator`: chooses disks by the rule, and prints the answer file with them.
-
-    Removable and USB disks are never chosen; where fewer disks fit than are needed, it says so and fails, and the
-    installer stops before it has written anything.
-    """
-    wanted = sum(place in text for place in PLACES)
-    transport = "/nvme/" if rule["transport"] == "nvme" else "/ata" if rule["transport"] == "sata" else "/"
-    return f"""#!/bin/sh
-# Disks are chosen where the installer runs: the {rule['choose']} ones.
-set -eu
-found=$(for path in /sys/block/*; do
-    name=${{path##*/}}
-    case $name in loop*|ram*|dm-*|md*|sr*|fd*|zram*) continue ;; esac
-    [ "$(cat "$path/removable")" = 0 ] || continue
-    device=$(readlink -f "$path")
-    case $device in */usb*) continue ;; esac
-    case $device in *{transport}*) ;; *) continue ;; esac
-    bytes=$(($(cat "$path/size") * 512))
-    [ "$bytes" -ge {rule['min_size'] or 1} ] || continue
-    echo "$bytes $name"
-done | sort {'-k1,1nr' if rule['choose'] == 'largest' else '-k1,1n'} -k2 | head -n {wanted} | cut -d ' ' -f 2)
-# shellcheck disable=SC2086
-set -- $found
-if [ $# -lt {wanted} ]; then
-    echo "of {wanted} disks that the answer file needs, only $# are here: $*" >&2
-    exit 1
-fi
-printf '%s' {shlex.quote(text)} | sed -e "s|{PLACES[0]}|$1|" -e "s|{PLACES[1]}|${{2-}}|"
-"""
-
-
-def finished(options: dict[str, Any], password: str | None) -> str:
+def finished(options: dict[str, Any], password: str | None, warn: Callable[[str], object] = str) -> str:
     """The answer file, or the script that makes it. Raises ValueError with what is wrong."""
     text = options["content"]
-    if text is None:
-        _asked(options)
-        text = compose(options, password)
-        # A rule's disks are only known later: any stand for them now.
-        sample = text.replace(PLACES[0], "sda").replace(PLACES[1], "sdb")
-        refuse(sample, options["version"])
-    else:
-        refuse(text, options["version"])
+    if text is not None:
+        refuse(text, options["version"], warn)
         return str(text)
+    _asked(options)
+    text = compose(options, password)
+    # A rule's disks are only known later: any stand for them now.
+    refuse(text.replace(PLACES[0], "sda").replace(PLACES[1], "sdb"), options["version"], warn)
     return generator(text, options["disk"]["rule"]) if options["disk"]["rule"] else text
 
 
 def _asked(options: dict[str, Any]) -> None:
-    missing = [name for name in ("disk", "sources", "interface", "sr_type") if not options[name]]
+    upgrade = options["mode"] == "upgrade"
+    missing = [name for name in ("disk", "sources", *(() if upgrade else ("interface", "sr_type"))) if not options[name]]
     if missing:
         raise ValueError(f"An answer file needs {', '.join(missing)}, or content with a whole one.")
     disk = options["disk"]
+    if upgrade:
+        kept = sorted(name for name, value in options.items() if value not in (None, [], {}) and name not in UPGRADE)
+        if kept:
+            raise ValueError(f"An upgrade keeps the host's settings; the installer would not read {', '.join(kept)}. Leave them out.")
+        if disk["rule"] or disk["raid"] or not disk["guest_storage"] or disk["preserve_first_partition"] or len(disk["names"] or []) != 1:
+            raise ValueError("disk: an upgrade needs disk.names with the one disk that holds the installation, and nothing else "
+                             "(of a RAID1, the array's name).")
+        return
     if bool(disk["names"]) == bool(disk["rule"]):
         raise ValueError("disk: name the disks, or give a rule that chooses them.")
     if disk["names"] and len(disk["names"]) != (2 if disk["raid"] else 1):

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import re
 
-from .answerfile import HASH
+from .values import HASH, NO_PASSWORD_YET
 
 # glibc takes a tenth of a second for them on an old server, at each login. Its default, 5000, is from 2007.
 ROUNDS = 100_000
 _OURS = re.compile(rf"\$6\$rounds={ROUNDS}\$[./0-9A-Za-z]{{16}}\$[./0-9A-Za-z]{{86}}")
+_HASH_LIKE = re.compile(r"\$[0-9a-z]{1,8}\$")
 
 
 def hashed(password: str, known: str = "") -> str:
     """A clear-text password as SHA-512 crypt, with a random salt; a hash as it is.
 
     A hash in the text `known` that fits the password is taken again, so that what is made of it stays the same.
+    Raises ValueError for what looks like a hash that dom0 cannot check: nobody means that text as a password.
     """
-    if HASH.fullmatch(password):
+    if password == NO_PASSWORD_YET or HASH.fullmatch(password):
         return password
+    if _HASH_LIKE.match(password):
+        raise ValueError("root_password looks like a hash, but is none that the host can check: it has to be a whole one of "
+                         "$6$, $5$ or $1$, as openssl passwd -6 prints it.")
     from passlib.hash import sha512_crypt
 
     for old in _OURS.findall(known):

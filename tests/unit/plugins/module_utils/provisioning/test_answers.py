@@ -1,20 +1,18 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answer files from options, read back by another parser; and the script that chooses disks, run by a shell."""
+"""Answer files from options, read back by another parser."""
 
 from __future__ import annotations
 
-import subprocess
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import VERSIONS
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
 
-HASHED = "$6$saltsalt$0123456789abcdef"
+HASHED = f"$6$saltsalt${'0123456789' * 8}abcdef"
 NOTHING: dict[str, Any] = dict.fromkeys(
     "content guest_disks driver_sources nameservers hostname timezone ntp_servers keymap services scripts".split())
 INTERFACE: dict[str, Any] = {
@@ -65,23 +63,38 @@ def test_what_is_refused(more: dict[str, Any], word: str) -> None:
         finished(options(**more), None)
 
 
-@pytest.mark.parametrize(("rule", "chosen"), [
-    ({"choose": "smallest", "transport": "any", "min_size": None}, "sda"),
-    ({"choose": "largest", "transport": "any", "min_size": None}, "nvme0n1"),
-    ({"choose": "smallest", "transport": "nvme", "min_size": None}, "nvme0n1"),
-    ({"choose": "smallest", "transport": "any", "min_size": 2000 * 512}, "sdb"),
-    ({"choose": "smallest", "transport": "any", "min_size": 1 << 50}, None),
+def test_a_rule_chooses_the_disks_where_the_installer_runs() -> None:
+    rule = {"choose": "smallest", "transport": "any", "min_size": None}
+    for version, place in (("xcp-ng-8.3", "<primary-disk guest-storage=\"true\">@disk1@<"), ("xenserver-8", "@disk1@,@disk2@<")):
+        script = finished(options(version=version, disk={**DISK, "names": None, "rule": rule, "raid": version == "xenserver-8"}), HASHED)
+        assert script.startswith("#!/bin/sh\n") and place in script
+
+
+UPGRADE: dict[str, Any] = {**dict.fromkeys(options()), "version": "xcp-ng-8.3", "mode": "upgrade", "disk": DISK,
+                           "sources": [{"type": "local", "address": None}]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_upgrade(version: str) -> None:
+    root = ET.fromstring(finished({**UPGRADE, "version": version}, None))
+    assert (root.tag, root.attrib) == ("upgrade", {"mode": "upgrade"})
+    assert [(each.tag, each.text) for each in root] == [("existing-installation", "sda"), ("source", None)]
+
+
+@pytest.mark.parametrize(("more", "word"), [
+    ({"hostname": "node1", "interface": INTERFACE}, "would not read hostname, interface"),
+    ({"sr_type": "ext"}, "sr_type"), ({"root_password": "x"}, "root_password"), ({"ntp_servers": ["a"]}, "ntp_servers"),
+    ({"disk": {**DISK, "names": ["sda", "sdb"], "raid": True}}, "one disk"), ({"disk": {**DISK, "guest_storage": False}}, "one disk"),
+    ({"disk": {**DISK, "names": None, "rule": {"choose": "smallest"}}}, "one disk"), ({"disk": None}, "needs disk"),
+    ({"sources": None}, "needs sources"), ({"disk": {**DISK, "names": ["sda3"]}}, "partition"),
 ])
-def test_disks_are_chosen_where_the_installer_runs(tmp_path: Path, rule: dict[str, Any], chosen: str | None) -> None:
-    for name, bus, sectors, removable in (("sda", "ata1", 1000, 0), ("sdb", "ata2", 2000, 0), ("sdc", "usb1", 10, 0),
-                                          ("nvme0n1", "nvme", 9000, 0), ("sr0", "ata3", 5, 1), ("loop0", "virtual", 1, 0)):
-        device = tmp_path / "devices" / bus / "block" / name
-        device.mkdir(parents=True)
-        (device / "size").write_text(f"{sectors}\n")
-        (device / "removable").write_text(f"{removable}\n")
-        (tmp_path / "block").mkdir(exist_ok=True)
-        (tmp_path / "block" / name).symlink_to(device)
-    script = finished(options(disk={**DISK, "names": None, "rule": rule}), HASHED).replace("/sys/block", str(tmp_path / "block"))
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) == (chosen is not None), done.stderr
-    assert (ET.fromstring(done.stdout).findtext("primary-disk") == chosen) if chosen else "only 0 are here" in done.stderr
+def test_what_is_refused_in_an_upgrade(more: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        finished({**UPGRADE, **more}, None)
+
+
+def test_warnings_are_told() -> None:
+    told: list[str] = []
+    interface = {**INTERFACE, "proto": "dhcp", "address": None, "gateway": None}
+    finished(options(interface=interface, nameservers=["10.0.0.1"]), None, told.append)
+    assert len(told) == 1 and "static IPv4 address" in told[0]

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texts in answer files: of each kind, why one is wrong, or "" if it is not.
+
+The installers check few of them: what is none of the texts that they know is often read as the default, or as false.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from .zones import KEYMAPS, TIME_ZONES
+
+Check = Callable[[str], str]
+
+# Hashes that dom0's C library (glibc 2.17) can check: MD5, SHA-256 and SHA-512 of crypt(3), whole. It keeps `rounds` from 1000 on.
+HASH = re.compile(r"\$1\$[!-#%-9;-~]{1,8}\$[./0-9A-Za-z]{22}"
+                  r"|\$5\$(rounds=[1-9]\d{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{43}"
+                  r"|\$6\$(rounds=[1-9]\d{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{86}")
+NO_PASSWORD_YET = "!!"  # it is asked for at the first boot
+STAGES = ("installation-start", "packages-installed", "filesystem-populated", "installation-complete")
+TRUE, FALSE = ("true", "yes"), ("false", "no")
+
+
+def one_of(*words: str) -> Check:
+    return lambda text: "" if text in words else f"'{text}' is none of {', '.join(words)}"
+
+
+def any_case(*words: str) -> Check:
+    return lambda text: one_of(*words)(text.lower()) and one_of(*words)(text)
+
+
+def whole(first: int, last: int) -> Check:
+    return lambda text: "" if re.fullmatch("[0-9]{1,9}", text) and first <= int(text) <= last \
+        else f"'{text}' is no number from {first} to {last}"
+
+
+def like(pattern: str, what: str) -> Check:
+    return lambda text: "" if re.fullmatch(pattern, text) else f"'{text}' is no {what}"
+
+
+def either(*checks: Check) -> Check:
+    return lambda text: "" if any(not check(text) for check in checks) else checks[0](text)
+
+
+def both(*checks: Check) -> Check:
+    return lambda text: next((why for check in checks if (why := check(text))), "")
+
+
+def always(why: str) -> Check:
+    return lambda _text: why
+
+
+def when_false(why: str) -> Check:
+    return lambda text: why if text.lower() in FALSE else ""
+
+
+def anything(_text: str) -> str:
+    """For texts that something else decides about, as an address's type."""
+    return ""
+
+
+boolean = any_case(*TRUE, *FALSE)
+number = like(r"0[xX][0-9a-fA-F]+|[0-9]+", "number")
+word = like(r"\S+( \S+)*", "text")
+nic = like(r"[a-z][\w.-]{0,14}", "NIC")
+mac = like(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}", "MAC address; write it as 02:66:00:00:01:00")
+array = like(r"(/dev/)?md\d+", "array; write it as md127")
+service = like(r"[\w@:.-]+(?<!\.service)", "service; write it as sshd, without .service")
+
+
+# ---- disks
+
+# What is no whole disk, or none that can be written to.
+_PARTS = re.compile(
+    r"(sd|hd|vd|xvd)[a-z]+\d+|(nvme\d+n\d+|mmcblk\d+|md_?d?\d+|cciss/c\d+d\d+)p\d+|disk/.*-part\d+|mapper/mpath[a-z]+p?\d+"
+    r"|disk/by-(uuid|label|partuuid|partlabel)/.*")
+_NO_DISKS = re.compile(r"mmcblk\d+(boot\d+|rpmb)|nvme\d+|nvme\d+c\d+n\d+|(sr|fd|loop|ram|zram)\d+|cdrom|disk|mapper|md|null|zero")
+
+
+def device(text: str) -> str:
+    """A disk's name without /dev/, as two names are compared."""
+    return text[5:] if text.startswith("/dev/") else text
+
+
+def disk(text: str) -> str:
+    name = device(text)
+    if text.startswith("iscsi:"):
+        return f"'{text}': the installer has lost what reads iscsi:; write the name that the disk gets, as sda"
+    if not re.fullmatch(r"[A-Za-z0-9][\w:+@.=-]*(/[\w:+@=-][\w:+@.=-]*)*", name) or _NO_DISKS.fullmatch(name):
+        return f"'{text}' is no disk"
+    if _PARTS.fullmatch(name):
+        return f"'{text}' is a partition; the installer needs a whole disk"
+    return ""
+
+
+def disk_pair(text: str) -> str:
+    """One disk, or two for swraid= with a comma between, of which one may be missing."""
+    parts = text.split(",")
+    if len(parts) == 1:
+        return disk(text)
+    return next((why for part in parts if part != "missing" and (why := disk(part))), "")
+
+
+# ---- addresses
+
+def address(version: int) -> Check:
+    def check(text: str) -> str:
+        try:
+            given = ipaddress.ip_address(text)
+        except ValueError:
+            return f"'{text}' is no IPv{version} address"
+        if given.version != version or "%" in text:
+            return f"'{text}' is no IPv{version} address"
+        if given.is_multicast or given.is_unspecified or given.is_loopback or given == ipaddress.IPv4Address(2**32 - 1):
+            return f"'{text}' is no address of one machine"
+        return ""
+
+    return check
+
+
+def netmask(text: str) -> str:
+    try:
+        bits = int(ipaddress.IPv4Address(text))
+    except ValueError:
+        return f"'{text}' is no netmask; write it as 255.255.255.0"
+    rest = bits ^ 0xFFFFFFFF
+    return "" if bits and not rest & (rest + 1) else f"'{text}' is no netmask"
+
+
+def interface6(text: str) -> str:
+    bare, slash, _length = text.partition("/")
+    try:
+        if not slash or not ipaddress.IPv6Interface(text).network.prefixlen:
+            return f"'{text}' has no prefix; write it as fd00::5/64"
+    except ValueError:
+        return f"'{text}' is no IPv6 address with a prefix; write it as fd00::5/64"
+    return address(6)(bare)
+
+
+def optional(check: Check) -> Check:
+    return lambda text: check(text) if text else ""
+
+
+def host_name(text: str) -> str:
+    why = like(r"(?i)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", "host name")(text)
+    if not why and len(text) > 64:
+        return f"'{text}' is longer than the 64 characters that a host name may have"
+    if not why and text.rpartition(".")[2].isdigit():
+        return f"'{text}' is an address or a number, no host name"
+    return why
+
+
+either_address = either(address(4), address(6))
+server = either(host_name, address(4), address(6))
+
+
+def locations(kind: str, *, script: bool) -> Check:
+    """Addresses of a type=: of what is installed, or of one script, which the installer fetches in another way."""
+    nfs = _nfs_file if script else _nfs_folder
+    if kind == "nfs":
+        return lambda text: nfs(text.removeprefix("nfs://") if script else text)
+    return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text)
+
+
+def _nfs_folder(text: str) -> str:
+    return "" if re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):/(?!/)\S*", text) else \
+        f"'{text}' is no folder of an NFS server; write type=\"nfs\" and server:/path, or type=\"url\" and nfs://server:/path"
+
+
+def _nfs_file(text: str) -> str:
+    return "" if re.fullmatch(r"[\w.-]+:/(?!/)([^\s:]*/)?[^\s:/]+", text) else \
+        f"'{text}' is no file of an NFS server; write server:/path/file, or nfs://server:/path/file"
+
+
+def _url(text: str) -> str:
+    why = f"'{text}' is no address that the installer can fetch; write it as http://server/path"
+    if not re.fullmatch(r"(https?|ftp|file)://[^\s\\<>\"]+", text):
+        return why
+    try:
+        parts = urlsplit(text)
+        if parts.scheme == "file":
+            return "" if not parts.netloc and parts.path.startswith("/") else f"'{text}' is no file; write it as file:///path"
+        host = re.fullmatch(r"[\w.-]+|[0-9a-fA-F:]+", parts.hostname or "")
+        return "" if host and parts.port != 0 else why
+    except ValueError:
+        return why
+
+
+# ---- the rest
+
+def password_hash(text: str) -> str:
+    return "" if text == NO_PASSWORD_YET or HASH.fullmatch(text) else \
+        "its text is no whole hash of crypt(3) that the host can check; make one of SHA-512 with: openssl passwd -6"
+
+
+def time_zone(text: str) -> str:
+    return "" if text in TIME_ZONES else f"'{text}' is no time zone that the installer has; write it as Europe/Berlin"
+
+
+def keymap(text: str) -> str:
+    return "" if text in KEYMAPS else f"'{text}' is no keymap that the installer has; one is us, another de-latin1"
