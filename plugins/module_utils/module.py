@@ -192,7 +192,7 @@ class XapiModule(AnsibleModule):
         result: dict[str, Any] = {key: list(names) for key, names in (("leftovers", leftovers), ("gone", gone)) if names}
         text = with_gone(str(error), gone)
         if isinstance(error, XapiError):
-            result["xapi_error"] = {"code": error.code, "params": error.params}
+            result["xapi_error"] = {"code": error.code, "params": error.params, "not_yet": error.not_yet}
             if error.hint:
                 result["hint"] = error.hint
             self.fail_json(msg=text, **result)

@@ -39,12 +39,20 @@ options:
   host_password:
     description:
       - Password of O(host_username). If omitted, it is O(password). From then on the host has the pool's.
+      - It has to be another one than O(password) if nothing proves who answers at O(address).
     type: str
   host_validate_certs:
     description:
-      - Whether the certificate of the host that joins is checked. A freshly installed host has one that it made itself.
-      - If omitted, it is O(validate_certs).
+      - Whether the certificate of the host that joins is checked. A freshly installed host has one that it made itself, for
+        which there is O(host_fingerprint).
+      - If omitted, it is O(validate_certs). Not used with O(host_fingerprint).
     type: bool
+  host_fingerprint:
+    description:
+      - SHA-256 fingerprint of the certificate of the host that joins. Only the host that has it is talked to.
+      - On the host's console, C(openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256) prints it. A host that role
+        P(nobloat.xen.pxe_server#role) has installed tells it by its check-in.
+    type: str
   force:
     description:
       - Join although CPUs or the updates of the software differ. Guests may then not be able to migrate between the hosts.
@@ -61,6 +69,8 @@ extends_documentation_fragment:
   - nobloat.xen.xapi.mirrors
   - nobloat.xen.attributes
 notes:
+  - XAPI gives the pool's password to the host that joins. So where the certificate of the pool's coordinator is checked, a host whose
+    own is not, by O(host_validate_certs) or O(host_fingerprint), does not join; the refusal tells the fingerprint that was seen.
   - To join, O(hostname) and O(password) of the pool are needed besides O(session), as the joining host logs in there itself.
   - Guests on a host that is ejected have to be moved away or shut down first, see M(nobloat.xen.host_maintenance). The
     coordinator cannot be ejected; make another host the coordinator first, with O(nobloat.xen.pool#module:coordinator).
@@ -77,6 +87,7 @@ EXAMPLES = r"""
     name: xcp3
     address: xcp3.example.com
     host_password: "{{ vault_install_password }}"
+    host_fingerprint: "5F:0B:1E:63:9C:2A:D0:7E:41:B8:55:90:AA:13:C7:6D:22:F4:08:9B:3E:71:DD:C4:16:A9:60:85:E2:4B:37:FA"
 
 - name: Let a host go, with all that is on its local disks
   nobloat.xen.pool_member:
@@ -131,7 +142,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.hosts.wait import pass
 from ansible_collections.nobloat.xen.plugins.module_utils.module import Refused, XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, seek, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import NotFound, XapiError, XapiUnreachable
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.fingerprint import COMMAND
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import refuse
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
@@ -143,6 +155,7 @@ SPEC = {
     "host_username": {"type": "str", "default": "root"},
     "host_password": {"type": "str", "no_log": True},
     "host_validate_certs": {"type": "bool"},
+    "host_fingerprint": {"type": "str"},
     "force": {"type": "bool", "default": False},
     "allow_destroy_local_storage": {"type": "bool", "default": False},
     **MIRRORS_SPEC,
@@ -187,11 +200,7 @@ def plan_join(module: XapiModule, changes: ChangeSet, pool: joining.Side) -> Non
     if not params["password"]:
         raise ValueError("The joining host logs in to the pool itself: give password, and username if it is not root.")
     address = params["address"] or params["name"]
-    checked = params["validate_certs"] if params["host_validate_certs"] is None else params["host_validate_certs"]
-    host_session = Session(
-        address, params["host_username"], params["host_password"] or params["password"], timeout=params["timeout"],
-        validate_certs=checked, ca_path=params["ca_path"],
-    )
+    host_session = first_contact(module, address)
     asked = host_session.url
     host_session.login()
     host = joining.read_side(host_session, joining=True)
@@ -207,6 +216,41 @@ def plan_join(module: XapiModule, changes: ChangeSet, pool: joining.Side) -> Non
         raise Refused(f"{host.coordinator['name_label']} cannot join pool {pool.pool['name_label']}:\n{lines}", obstacles=found)
     changes.create(
         {**member_view(host.coordinator, ""), "coordinator": False}, lambda: join(module, host_session, host, pool))
+
+
+def first_contact(module: XapiModule, address: str) -> Session:
+    """A session with the host that joins, before the login. Raises ValueError where somebody else could get the pool's password.
+
+    By the login, if it is the host's, too; and by the join, whose parameters hold it (XAPI's pool.join).
+    """
+    params = module.params
+    checked = params["validate_certs"] if params["host_validate_certs"] is None else params["host_validate_certs"]
+    session = Session(
+        address, params["host_username"], params["host_password"] or params["password"], timeout=params["timeout"],
+        validate_certs=checked, ca_path=params["ca_path"], fingerprint=params["host_fingerprint"] or "",
+    )
+    if session.verifies:
+        try:
+            session.peer()
+        except XapiUnreachable as error:
+            if error.code == "CERTIFICATE_INVALID":
+                error.hint = f"Give host_fingerprint, as {COMMAND} prints it on the host's console; or host_validate_certs with ca_path."
+            raise
+        return session
+    if params["host_fingerprint"]:
+        raise ValueError(f"host_fingerprint is that of a certificate, and there is none at {session.url}. Use https.")
+    if module.xapi.verifies:
+        shown = session.fingerprint
+        raise Refused(
+            f"Nothing proves who answers at {session.url}, and with the join it gets the pool's password. Nothing was sent to it. Give "
+            f"host_fingerprint, as {COMMAND} prints it on the host's console"
+            + (f"; there answers one with {shown}." if shown else ", and an address with https.")
+            + " Or check its certificate (host_validate_certs).")
+    if params["host_password"] in (None, "", params["password"]):
+        raise ValueError(
+            f"Nothing proves who answers at {session.url}, so it does not get the pool's password. Nothing was sent to it. Give "
+            "host_password, one that was set for the installation only; or host_fingerprint; or check its certificate.")
+    return session
 
 
 def join(module: XapiModule, session: Session, host: joining.Side, pool: joining.Side) -> None:

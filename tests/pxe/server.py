@@ -131,6 +131,13 @@ class Server:
         http = re.findall(r'"GET (\S+) HTTP/1\.\d" 20[06] ', self.sh("cat /var/log/nginx/pxe_server.log"))
         return tftp, http
 
+    def boots_here(self, loader: str) -> int:
+        """The status of the answer to a machine in the network that asks for what boots the installer."""
+        done = subprocess.run(self.lab.network.inside(
+            "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{self.address}/boot/{loader}"),
+            capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
     def check_in(self, host: str, token: str, state: str) -> int:
         """The status of the answer to a check-in from the network."""
         body = f'{{"token": "{token}", "state": "{state}"}}'

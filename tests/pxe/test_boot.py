@@ -19,7 +19,7 @@ import pytest
 
 from lab.lab import Lab
 from lab_tests.helpers import Played, play
-from pxe.material import LOCAL_DISK
+from pxe.material import LOCAL_DISK, run
 from pxe.server import Machine, Server, deliver
 
 MACS = {"bios1": "52:54:00:00:01:0a", "uefi1": "52:54:00:00:01:0B"}
@@ -53,7 +53,7 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: nobloat.xen.pxe_server, tasks_from: "{{ entry | default('main') }}"}
 """
-ARMED = "cd /srv/pxe; find tftp/grub/hosts tftp/pxelinux.cfg http/hosts -type f"
+ARMED = """cd /srv/pxe; find http/hosts -type f; grep -l '"boot": {$' state/*.json || true"""
 XE = """#!/bin/sh
 # Stands in for xe: a host with two NICs. While /run/no-lacp is there, a bond cuts off the gateway.
 echo "$*" >>/run/xe.log
@@ -103,7 +103,7 @@ def secrets(server: Server, host: str) -> tuple[str, str]:
 def test_a_server_is_prepared(job: Job, server: Server) -> None:
     assert job.run(check=True).ok().changed and server.sh("ls -d /srv/pxe /etc/pxe-server 2>/dev/null || true") == ""
     assert job.run().ok().changed
-    assert server.sh(ARMED) == "tftp/pxelinux.cfg/default"
+    assert server.sh(ARMED) == ""
     assert server.sh("findmnt -no FSTYPE /srv/pxe/http/images/medium") == "iso9660"
 
 
@@ -122,7 +122,7 @@ def test_an_installer_whose_check_in_is_refused_installs_nothing(job: Job, machi
     assert "403" in console and "nothing is installed" in console and "INSTALLER: script of" not in console
     assert machines["bios1"].blank() and state(server, "bios1")["state"] == "armed"
     # Its script was given, so it would not even boot the installer again. uefi1 still is armed.
-    assert MACS["bios1"].replace(":", "-") not in server.sh(ARMED)
+    assert "state/bios1.json" not in server.sh(ARMED) and "state/uefi1.json" in server.sh(ARMED)
     assert job.run("arm", pxe_server_arm=["bios1"]).ok().changed
     assert server.check_in("bios1", token, "started") == 403
 
@@ -132,16 +132,18 @@ def test_a_machine_is_installed_once(name: str, job: Job, machines: dict[str, Ma
     machine = machines[name]
     folder, token = secrets(server, name)
     assert state(server, name)["state"] == "armed" and token not in server.sh(f"cat /srv/pxe/state/{name}.json")
+    assert [server.boots_here(loader) for loader in ("pxelinux", "grub")] == [404, 404]  # it is for that machine only
     server.mark()
     console = machine.boot()
     tftp, http = server.fetched()
     image = "medium" if name == "bios1" else "folder"
-    loader = {"grubx64.efi", "grub/hosts/52:54:00:00:01:0b.cfg"} if machine.uefi else {"lpxelinux.0", "pxelinux.cfg/01-52-54-00-00-01-0a"}
+    loader = {"grubx64.efi", "grub/grub.cfg"} if machine.uefi else {"lpxelinux.0", "pxelinux.cfg/default"}
     assert loader <= set(tftp)
     assert list(dict.fromkeys(http)) == [
+        "/boot/grub" if machine.uefi else "/boot/pxelinux",
         f"/images/{image}/boot/xen.gz", f"/images/{image}/boot/vmlinuz", f"/images/{image}/install.img", f"/hosts/{folder}/answers",
         f"/images/{image}/system.img",
-        *[f"/hosts/{folder}/filesystem-populated"] * machine.uefi, f"/hosts/{folder}/installation-complete"]
+        f"/hosts/{folder}/filesystem-populated", f"/hosts/{folder}/installation-complete"]
     arguments = console.partition("INSTALLER: arguments: ")[2].splitlines()[0].split()
     assert f"answerfile=http://10.66.0.1/hosts/{folder}/answers" in arguments and "install" in arguments
     assert "dom0_mem=512M" in console.partition("(XEN) Command line: ")[2].splitlines()[0]
@@ -149,9 +151,9 @@ def test_a_machine_is_installed_once(name: str, job: Job, machines: dict[str, Ma
     assert "INSTALLER: end: 0" in console
     assert [each["state"] for each in state(server, name)["history"]] == ["armed", "started", "complete"]
     # Nothing is left that could install it again, or tell a secret.
-    assert name not in server.sh(ARMED) and MACS[name].lower() not in server.sh(ARMED).replace("-", ":")
-    assert server.check_in(name, token, "started") == 403
-    assert server.check_in(name, token, "complete") == 403
+    assert name not in server.sh(ARMED)
+    assert server.check_in(name, token, "started") == 409
+    assert server.check_in(name, token, "complete") == 409
     boots_local(machine, server)
 
 
@@ -165,8 +167,8 @@ def boots_local(machine: Machine, server: Server) -> None:
 
 
 def test_waiting_for_what_is_complete_and_for_what_is_not(job: Job) -> None:
-    done = job.run("wait", pxe_server_wait=list(MACS)).ok()
-    assert "bios1: armed, started, complete" in done.stdout
+    done = job.run("wait", pxe_server_wait=list(MACS), pxe_server_ready_timeout=5).ok()
+    assert "bios1: armed, started, complete" in done.stdout and "bios1: it is installed, and has not checked in since" in done.stdout
     done = job.run("wait", pxe_server_wait=["bios2"])
     assert done.rc and "bios2: it was not armed" in done.stdout
 
@@ -174,7 +176,7 @@ def test_waiting_for_what_is_complete_and_for_what_is_not(job: Job) -> None:
 def test_a_second_run_changes_nothing_and_arms_nothing(job: Job, server: Server) -> None:
     again = job.run().ok()
     assert again.changed == 0, again.stdout
-    assert server.sh(ARMED) == "tftp/pxelinux.cfg/default"
+    assert server.sh(ARMED) == ""
 
 
 def test_disarmed_is_not_installed(job: Job, machines: dict[str, Machine], server: Server) -> None:
@@ -182,13 +184,22 @@ def test_disarmed_is_not_installed(job: Job, machines: dict[str, Machine], serve
     _folder, token = secrets(server, "bios1")
     assert job.run("disarm", pxe_server_arm=["bios1"]).ok().changed
     assert job.run("disarm", pxe_server_arm=["bios1"]).ok().changed == 0
-    assert server.sh(ARMED) == "tftp/pxelinux.cfg/default"
+    assert server.sh(ARMED) == ""
     assert server.check_in("bios1", token, "started") == 403
     boots_local(machines["bios1"], server)
 
 
-def test_first_boot(lab: Lab, machines: dict[str, Machine], server: Server, tmp_path: Path) -> None:
-    """What the installer was given for the installed system does its work, and takes back a bond that cuts it off."""
+def test_first_boot(job: Job, lab: Lab, machines: dict[str, Machine], server: Server, tmp_path: Path) -> None:
+    """What the installer was given for the installed system does its work, and takes back a bond that cuts it off.
+
+    Before that it tells its certificate, once.
+    """
+    (tmp_path / "xensource").mkdir()
+    certificate = tmp_path / "xensource/xapi-ssl.pem"
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=uefi1", "-keyout", tmp_path / "key", "-out", certificate)
+    fingerprint = run("openssl", "x509", "-in", certificate, "-noout", "-fingerprint", "-sha256").strip().partition("=")[2]
+    certificate.write_text((tmp_path / "key").read_text(encoding="ascii") + certificate.read_text(encoding="ascii"), encoding="ascii")
+    deliver(lab, "pxe1", tmp_path / "xensource", "/etc/xensource")
     deliver(lab, "pxe1", machines["uefi1"].populated(tmp_path), "/")
     (tmp_path / "xe").write_text(XE, encoding="utf-8")
     deliver(lab, "pxe1", tmp_path / "xe", "/usr/local/bin")
@@ -201,6 +212,8 @@ def test_first_boot(lab: Lab, machines: dict[str, Machine], server: Server, tmp_
     assert server.sh("systemctl is-enabled first-boot-settings") == "enabled"
     assert server.sh("systemctl start first-boot-settings || echo failed") == "failed"
     assert "10.66.0.254 does not answer: without it" in server.sh("journalctl -o cat -u first-boot-settings")
+    assert (state(server, "uefi1")["state"], state(server, "uefi1")["fingerprint"]) == ("ready", fingerprint)
+    assert f"uefi1: its certificate has the fingerprint {fingerprint}" in job.run("wait", pxe_server_wait=["uefi1"]).ok().stdout
     calls = server.sh("cat /run/xe.log; rm /run/xe.log").splitlines()
     assert calls[-4:] == ["network-create name-label=Bond of eth0 and eth1",
                           "bond-create network-uuid=network-1 pif-uuids=pif-eth0,pif-eth1 mode=lacp",

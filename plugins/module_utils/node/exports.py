@@ -345,6 +345,10 @@ def chap(params: Dict[str, Any], old: Dict[str, str]) -> Dict[str, str]:
         if user:
             if not password:
                 raise NodeError(f"{option}_password is needed with {option}_username.")
+            if any(not text.isprintable() or text != text.strip() for text in (user, password)):
+                # Each is one line of open-iscsi's records, and one write to the kernel: another line would be another setting.
+                raise NodeError(f"{option}_username and {option}_password are one line each, without control characters, and without "
+                                "spaces at their ends.")
             if password.startswith("NULL") or user.startswith("NULL"):
                 raise NodeError(f"{option}_username and {option}_password cannot begin with NULL: the kernel takes that for none.")
             result.update({f"{prefix}username": user, f"{prefix}password": password})

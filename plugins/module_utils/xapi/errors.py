@@ -318,6 +318,11 @@ class XapiError(Exception):
         code, *params = [str(item) for item in details] or ["INTERNAL_ERROR", "no error description"]
         return XapiError(code, params)
 
+    @property
+    def not_yet(self) -> bool:
+        """Whether the host boots, or there was nobody who has been sent anything, such as a password: one may try again."""
+        return self.code == "HOST_STILL_BOOTING"
+
     def refs(self) -> dict[str, str]:
         """The references in the message: ``{reference: class}``."""
         found = {}
@@ -359,6 +364,10 @@ class XapiUnreachable(XapiError):
     def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = False, silent: bool = False) -> None:
         super().__init__(code, (), message, hint)
         self.sent, self.silent = sent, silent
+
+    @property
+    def not_yet(self) -> bool:
+        return self.code in ("UNREACHABLE", "TIMEOUT") and not self.sent
 
 
 class NotFound(XapiError):

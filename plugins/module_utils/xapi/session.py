@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from .errors import XapiError, XapiUnreachable
+from .fingerprint import Pinned, pinned, shown_by
 from .texts import check_text
 from .wire import Reply, Wire, distrust, make_url, normal_url, tls_context
 
@@ -127,6 +128,7 @@ class Session:
     ``url``: ``https://host[:port]``, ``http://...``, or a bare host (https); any host of the pool will do.
     ``reference``: join this session instead of logging in; leaving the context then does not log it out.
     ``server_name``: what the certificate is checked against, if not the host in ``url``.
+    ``fingerprint``: that of the only certificate that is trusted, without any authority.
     ``timeout``: seconds for a call, from the connection to the end of the answer. ``retry_for``: seconds to wait for a booting or
     restarting coordinator. Errors are ``XapiError`` and ``XapiUnreachable``.
 
@@ -145,6 +147,7 @@ class Session:
         reference: str | None = None,
         retry_for: float = 60.0,
         server_name: str = "",
+        fingerprint: str = "",
     ) -> None:
         if not HAS_XENAPI:
             raise XapiError("XENAPI_MISSING", (), "the Python library XenAPI is not installed", "pip install XenAPI")
@@ -153,7 +156,9 @@ class Session:
         self._login = _Login(normal_url(url), username, password, reference)
         self._login.server_name = server_name
         self._tls_rules = (validate_certs, ca_path)
-        self._context = tls_context(*self._tls_rules) if self._login.url.startswith("https:") else None
+        self._context: ssl.SSLContext | None = None
+        if self._login.url.startswith("https:"):
+            self._context = pinned(fingerprint) if fingerprint else tls_context(*self._tls_rules)
         self.timeout, self.retry_for = float(timeout), float(retry_for)
         self._owned = reference is None
         self._wire: Wire | None = None
@@ -186,7 +191,12 @@ class Session:
     @property
     def verifies(self) -> bool:
         """Whether it only talks to a coordinator whose certificate it trusts."""
-        return self._context is not None and self._context.verify_mode != ssl.CERT_NONE
+        return self._context is not None and (self._context.verify_mode != ssl.CERT_NONE or isinstance(self._context, Pinned))
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the certificate which the other side shows; "" without TLS. Nothing is sent to it."""
+        return shown_by(self._connected().connect().sock) if self._context else ""
 
     def distrusts(self, server: ssl.SSLContext) -> str:
         """Why it would not talk to a coordinator that presents itself so; "" if it would."""

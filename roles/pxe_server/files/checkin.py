@@ -7,39 +7,52 @@ checkin.py CONFIGURATION serve           take check-ins
 checkin.py CONFIGURATION arm             hosts on standard input: see Desk.arm
 checkin.py CONFIGURATION disarm HOST...  prints those that were armed
 
+GET /boot/pxelinux and /boot/grub give what boots the machine that asks into the installer, to nobody else: which machine that is say
+its MAC, as the kernel knows it, and not the request. 404 if it is not armed.
+
 GET /start/FOLDER gives the first script of an installer, and takes away what boots the host into the installer before it does so: an
 installer that cannot fetch a script stops, and one whose script does not do its work is not booted again either.
 
-POST /checkin/HOST with {"token": "...", "state": "started" | "complete" | "failed"}. Each state is taken once and in order.
+POST /checkin/HOST with {"token": "...", "state": "started" | "complete" | "failed"}, and {"token": "...", "state": "ready",
+"fingerprint": "AB:CD..."} when what is installed has booted: the SHA-256 of XAPI's certificate. Each state is taken once and in order.
 `started` disarms, too, before it is answered. The last state ends the token.
 
 Answers: 204 taken, 403 unknown host or wrong token (which of both is not told), 409 not now, 400, 404, 411 and 413 no check-in.
-Configuration, JSON: {"address", "port", "root": folder, "callback": null | {"url", "host_config_key"}}. In the root folder,
-state/HOST.json is what is known of a host, tftp/ has what boots and http/hosts/ what installers fetch.
+A client gets PATIENCE seconds for its whole request, MOST_OF_ONE connections at once and LONGEST bytes; all of them together, MOST.
+Configuration, JSON: {"address", "port", "interface", "root": folder, "callback": null | {"url", "host_config_key"}}. In the root
+folder, state/HOST.json is what is known of a host, and http/hosts/ has what installers fetch.
 """
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import hmac
+import io
 import json
 import logging
 import os
 import re
 import shutil
+import socket
 import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-LONGEST = 4096  # bytes of a request's body
-PATIENCE = 10.0  # seconds for a client that says nothing
-BEFORE = {"started": "armed", "complete": "started", "failed": "started"}
+LONGEST = 4096  # bytes of a request's body, and of all before it
+PATIENCE = 10.0  # seconds for a whole request
+MOST, MOST_OF_ONE = 256, 8  # connections at once
+BEFORE = {"started": "armed", "complete": "started", "failed": "started", "ready": "complete"}
+LAST = ("failed", "ready")
+FINGERPRINT = re.compile("([0-9A-F]{2}:){31}[0-9A-F]{2}")
+BOOT = re.compile(r"/boot/(pxelinux|grub)")
+NEIGHBOURS = Path("/proc/net/arp")
 PATH = re.compile(r"/checkin/([a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?)")
 START = re.compile(r"/start/([a-z0-9][a-z0-9.-]*-[A-Za-z0-9]{32})")
 FIRST = "installation-start"
@@ -63,10 +76,11 @@ class Refused(Exception):
 class Desk:
     """All that is known of the hosts is in their files, so that several processes may do this at once."""
 
-    def __init__(self, root: Path, callback: dict[str, str] | None = None) -> None:
+    def __init__(self, root: Path, callback: dict[str, str] | None = None, interface: str = "") -> None:
         self.root = root
         self.states = root / "state"
         self.callback = callback
+        self.interface = interface
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -75,8 +89,8 @@ class Desk:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def arm(self, host: str, token: str, folder: str, served: dict[str, str], boot: dict[str, str]) -> None:
-        """Let a host be installed. `served`: text by name of file, in http/hosts/FOLDER; `boot`: text by path in tftp.
+    def arm(self, host: str, token: str, folder: str, served: dict[str, str], mac: str, boot: dict[str, str]) -> None:
+        """Let a host be installed. `served`: text by name of file, in http/hosts/FOLDER; `boot`: text by boot loader.
 
         What boots the installer comes last, when all that it then needs is there.
         """
@@ -88,13 +102,8 @@ class Desk:
                 (place / name).write_text(text, encoding="utf-8")
             self.write(host, {
                 "state": "armed", "token_sha256": hashlib.sha256(token.encode()).hexdigest(), "folder": str(place),
-                "boot_files": [str(self.root / "tftp" / path) for path in boot], "history": [{"state": "armed", "at": now()}],
+                "mac": mac.lower(), "boot": boot, "history": [{"state": "armed", "at": now()}],
             })
-            for path, text in boot.items():
-                draft = self.root / "tftp" / f"{path}.new"
-                draft.write_text(text, encoding="utf-8")
-                draft.chmod(0o644)
-                draft.rename(self.root / "tftp" / path)
 
     def disarm(self, host: str) -> bool:
         """Take back what arm did, and forget the host's state. Whether anything was there."""
@@ -104,13 +113,11 @@ class Desk:
     def _forget(self, host: str) -> bool:
         known = self.read(host)
         if known:
-            for path in known["boot_files"]:
-                Path(path).unlink(missing_ok=True)
             shutil.rmtree(known["folder"], ignore_errors=True)
             (self.states / f"{host}.json").unlink()
         return bool(known)
 
-    def take(self, host: str, token: str, state: str) -> None:
+    def take(self, host: str, token: str, state: str, fingerprint: str = "") -> None:
         """One check-in. Raises Refused; OSError if the host could not be disarmed, and then nothing was taken."""
         with self.alone():
             known = self.read(host)
@@ -119,11 +126,12 @@ class Desk:
                 raise Refused(403, "unknown host or wrong token")
             if known["state"] != BEFORE[state]:
                 raise Refused(409, f"{state} does not follow {known['state']}")
-            for path in known["boot_files"]:
-                Path(path).unlink(missing_ok=True)
             known["history"].append({"state": state, "at": now()})
             known["state"] = state
-            if state != "started":
+            known["boot"] = {}
+            if fingerprint:
+                known["fingerprint"] = fingerprint
+            if state in LAST:
                 known["token_sha256"] = ""
             self.write(host, known)
             if state != "started":
@@ -135,12 +143,29 @@ class Desk:
     def start(self, folder: str) -> str:
         """The first script of the installer of an armed host, which has been disarmed now."""
         with self.alone():
-            known = self.read(folder.rpartition("-")[0])
+            host = folder.rpartition("-")[0]
+            known = self.read(host)
             if known.get("state") != "armed" or not hmac.compare_digest(Path(known["folder"]).name, folder):
                 raise Refused(404, "not here")
-            for path in known["boot_files"]:
-                Path(path).unlink(missing_ok=True)
+            self.write(host, {**known, "boot": {}})
             return (Path(known["folder"]) / FIRST).read_text(encoding="utf-8")
+
+    def boot(self, loader: str, address: str) -> str:
+        """What the machine at this address boots into the installer with, if it is an armed host."""
+        mac = self.mac(address)
+        for file in self.states.glob("*.json"):
+            known = self.read(file.stem)
+            if mac and known.get("mac") == mac and known["boot"]:
+                return str(known["boot"][loader])
+        raise Refused(404, "not armed")
+
+    def mac(self, address: str) -> str:
+        """Of whoever has this address in the hosts' network, as the kernel knows it; "" if it does not."""
+        for line in NEIGHBOURS.read_text(encoding="ascii").splitlines()[1:]:
+            ip, _kind, flags, mac, _mask, interface = line.split()
+            if ip == address and interface == self.interface and int(flags, 16) & 2:  # complete
+                return mac.lower()
+        return ""
 
     def read(self, host: str) -> dict[str, Any]:
         """The host's file; empty for an unknown host."""
@@ -182,27 +207,83 @@ class Desk:
 
 
 class Server(ThreadingHTTPServer):
-    """A rack that boots at once comes all at once."""
+    """A rack that boots at once comes all at once; a single client does not get all threads."""
 
     request_queue_size = 128
 
+    def __init__(self, *args: Any) -> None:
+        self.clients: Counter[str] = Counter()
+        self.counting = threading.Lock()
+        super().__init__(*args)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether a connection is taken; else it is closed. Of those from here, which are nginx's, each is another machine's."""
+        with self.counting:
+            own = client_address[0] == self.server_address[0]
+            return self.clients.total() < MOST and (own or self.clients[client_address[0]] < MOST_OF_ONE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.count(client_address[0], 1)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.count(client_address[0], -1)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.count(client_address[0], -1)
+
+    def count(self, client: str, more: int) -> None:
+        with self.counting:
+            self.clients[client] += more
+            if not self.clients[client]:
+                del self.clients[client]
+
     def handle_error(self, request: object, client_address: Any) -> None:
         log.warning("%s: %r", client_address[0], sys.exc_info()[1])
+
+
+class Request(io.RawIOBase):
+    """What a client sends, until its time or its bytes are over; that is its end then."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.until = time.monotonic() + PATIENCE
+        self.left = 2 * LONGEST
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        seconds = self.until - time.monotonic()
+        if seconds <= 0 or not self.left:
+            raise TimeoutError("it took too long, or said too much")
+        self.connection.settimeout(seconds)
+        count = self.connection.recv_into(memoryview(buffer)[:self.left])
+        self.left -= count
+        return count
 
 
 class Handler(BaseHTTPRequestHandler):
     """One request, one connection."""
 
     desk: Desk
-    timeout = PATIENCE
     server_version = "checkin"
     sys_version = ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(Request(self.connection), 1024)
 
     def do_POST(self) -> None:
         host = "?"
         try:
-            host, token, state = self.understood()
-            self.desk.take(host, token, state)
+            host, token, state, fingerprint = self.understood()
+            self.desk.take(host, token, state, fingerprint)
         except Refused as why:
             log.warning("%s from %s: refused: %s", host, self.client_address[0], why)
             self.answer(why.status, str(why))
@@ -214,22 +295,30 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(204)
 
     def do_GET(self) -> None:
-        folder = START.fullmatch(self.path)
+        start, boot = START.fullmatch(self.path), BOOT.fullmatch(self.path)
         try:
-            if not folder:
+            if start:
+                text, said = self.desk.start(start[1]), f"{start[1].rpartition('-')[0]}: disarmed"
+            elif boot:
+                text, said = self.desk.boot(boot[1], self.client()), "boots the installer"
+            else:
                 raise Refused(404, "not here")
-            script = self.desk.start(folder[1])
         except Refused as why:
             self.answer(why.status, str(why))
         except OSError as error:
-            log.error("%s from %s: %s", self.path[:20], self.client_address[0], error)
+            log.error("%s from %s: %s", self.path[:20], self.client(), error)
             self.answer(500, "not given")
         else:
-            log.info("%s from %s: disarmed", folder[1].rpartition("-")[0], self.client_address[0])
-            self.answer(200, script)
+            log.info("%s: %s", self.client(), said)
+            self.answer(200, text)
 
-    def understood(self) -> tuple[str, str, str]:
-        """Host, token and state of the request."""
+    def client(self) -> str:
+        """The address of the machine that asks: nginx, which runs on this one, says for whom it does."""
+        peer, here = self.client_address[0], self.server.server_address[0]
+        return self.headers.get("X-Real-IP", peer) if peer == here else str(peer)
+
+    def understood(self) -> tuple[str, str, str, str]:
+        """Host, token, state and fingerprint of the request."""
         path = PATH.fullmatch(self.path)
         if not path:
             raise Refused(404, "not here")
@@ -242,16 +331,20 @@ class Handler(BaseHTTPRequestHandler):
             said = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
             raise Refused(400, "no JSON") from None
-        if not isinstance(said, dict) or set(said) != {"token", "state"} or not all(isinstance(v, str) for v in said.values()):
-            raise Refused(400, "token and state, and nothing else")
+        if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+            raise Refused(400, "token and state, as texts")
+        fingerprint = said.pop("fingerprint", "")
+        if set(said) != {"token", "state"} or (said["state"] == "ready") != bool(FINGERPRINT.fullmatch(fingerprint)):
+            raise Refused(400, "token and state, with fingerprint if that is ready, and nothing else")
         if not said["token"].isascii():
             raise Refused(403, "unknown host or wrong token")
         if said["state"] not in BEFORE:
             raise Refused(400, f"state is one of {', '.join(BEFORE)}")
-        return path[1], said["token"], said["state"]
+        return path[1], said["token"], said["state"], fingerprint
 
     def answer(self, status: int, text: str = "") -> None:
         body = text.encode()
+        self.connection.settimeout(PATIENCE)
         self.send_response(status)
         if body:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -265,7 +358,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def server(configuration: dict[str, Any]) -> Server:
     """Bound, not yet serving."""
-    handler = type("BoundHandler", (Handler,), {"desk": Desk(Path(configuration["root"]), configuration["callback"])})
+    handler = type("BoundHandler", (Handler,), {
+        "desk": Desk(Path(configuration["root"]), configuration["callback"], configuration["interface"])})
     return Server((configuration["address"], configuration["port"]), handler)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -25,6 +26,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[3] / "roles/pxe_server/files/checkin.py"
 TOKEN = "0123456789abcdef" * 3
 FOLDER = "a1B2" * 8
+MAC = "02:66:00:00:01:0a"
+FINGERPRINT = ":".join(["A9"] * 32)
+ARP = "IP address       HW type     Flags       HW address            Mask     Device\n"
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +46,12 @@ class World:
     def __init__(self, checkin: ModuleType, folder: Path, callback: dict[str, str] | None) -> None:
         self.folder = folder
         self.states = folder / "state"
-        for name in ("state", "http/hosts", "tftp/pxelinux.cfg", "tftp/grub/hosts"):
+        for name in ("state", "http/hosts"):
             (folder / name).mkdir(parents=True)
-        self.server = checkin.server({"address": "127.0.0.1", "port": 0, "root": str(folder), "callback": callback})
+        checkin.NEIGHBOURS = folder / "arp"
+        self.near("10.0.0.9", MAC)
+        self.server = checkin.server(
+            {"address": "127.0.0.1", "port": 0, "interface": "eth7", "root": str(folder), "callback": callback})
         self.desk = self.server.RequestHandlerClass.desk
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
@@ -54,14 +61,24 @@ class World:
         self.server.server_close()
         self.thread.join()
 
+    def near(self, address: str, mac: str, *, device: str = "eth7", flags: str = "0x2") -> None:
+        """What the kernel knows of its neighbours."""
+        line = f"{address:16} 0x1         {flags}         {mac}     *        {device}\n"
+        (self.folder / "arp").write_text(ARP + line, encoding="ascii")
+
     def arm(self, host: str = "host1", token: str = TOKEN, folder: str = "") -> None:
+        mac = MAC if host == "host1" else "02:66:00:00:02:00"
         self.desk.arm(host, token, folder or f"{host}-{FOLDER}", {"answers": "secret", "installation-start": f"token {token}"},
-                      {f"pxelinux.cfg/{host}": "bios", f"grub/hosts/{host}": "uefi"})
+                      mac.upper(), {"pxelinux": f"bios {host}", "grub": f"uefi {host}"})
 
     def armed(self, host: str = "host1") -> list[bool]:
         """Whether it would boot the installer, with BIOS and with UEFI, and whether its answers are there."""
-        paths = (f"tftp/pxelinux.cfg/{host}", f"tftp/grub/hosts/{host}", f"http/hosts/{host}-{FOLDER}/answers")
-        return [(self.folder / path).exists() for path in paths]
+        boot = self.state(host).get("boot", {}) if (self.states / f"{host}.json").exists() else {}
+        return ["pxelinux" in boot, "grub" in boot, (self.folder / f"http/hosts/{host}-{FOLDER}/answers").exists()]
+
+    def boots(self, loader: str = "grub", address: str = "10.0.0.9") -> tuple[int, str]:
+        """What the machine with an address is given, by way of nginx."""
+        return self.said(method="GET", path=f"/boot/{loader}", body=b"", headers={"X-Real-IP": address})
 
     def state(self, host: str = "host1") -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.states / f"{host}.json").read_text(encoding="utf-8"))
@@ -116,6 +133,51 @@ def test_failed_ends_too(world: World) -> None:
     assert world.state()["state"] == "failed"
 
 
+def test_what_is_installed_tells_its_certificate_once(world: World) -> None:
+    def ready(fingerprint: str) -> int:
+        return world.ask(body=json.dumps({"token": TOKEN, "state": "ready", "fingerprint": fingerprint}).encode())
+
+    assert [ready(FINGERPRINT), world.ask("started"), ready(FINGERPRINT), world.ask("complete")] == [409, 204, 409, 204]
+    assert [ready(""), ready("A9"), ready(FINGERPRINT + "'"), ready(FINGERPRINT.lower()), world.ask("ready")] == [400] * 5
+    assert [ready(FINGERPRINT), ready(FINGERPRINT), world.ask("complete")] == [204, 403, 403]
+    assert (world.state()["state"], world.state()["fingerprint"]) == ("ready", FINGERPRINT)
+
+
+def test_a_machine_gets_its_own_boot_file(world: World) -> None:
+    world.arm("host2")
+    assert [world.boots("grub"), world.boots("pxelinux")] == [(200, "uefi host1"), (200, "bios host1")]
+    world.near("10.0.0.9", "02:66:00:00:02:00")
+    assert world.boots() == (200, "uefi host2")
+
+
+@pytest.mark.parametrize("known", [
+    {"mac": "02:66:00:00:01:0b"}, {"address": "10.0.0.8"}, {"device": "eth0"}, {"flags": "0x0"}, {"mac": "00:00:00:00:00:00"},
+])
+def test_nobody_else_does(world: World, known: dict[str, str]) -> None:
+    world.near(**{"address": "10.0.0.9", "mac": MAC, **known})
+    assert world.boots()[0] == 404
+
+
+def test_nobody_speaks_for_another_machine(world: World) -> None:
+    """Only nginx, which runs here, says whose request it is."""
+    world.near("127.0.0.2", "02:66:00:00:02:00")
+    link = http.client.HTTPConnection(*world.server.server_address[:2], timeout=10, source_address=("127.0.0.2", 0))
+    link.request("GET", "/boot/grub", headers={"X-Real-IP": "10.0.0.9"})
+    assert link.getresponse().status == 404
+    link.close()
+
+
+def test_who_is_not_armed_any_more_boots_its_disk(world: World) -> None:
+    assert world.boots()[0] == 200
+    assert world.said(method="GET", path=f"/start/host1-{FOLDER}")[0] == 200
+    assert world.boots()[0] == 404
+    world.arm()
+    assert [world.boots()[0], world.ask("started"), world.boots()[0]] == [200, 204, 404]
+    world.arm()
+    world.desk.disarm("host1")
+    assert world.boots()[0] == 404
+
+
 def test_the_first_script_is_given_to_what_is_disarmed(world: World) -> None:
     """It may be fetched again, as long as its check-in has not been taken."""
     for _each in range(2):
@@ -127,8 +189,7 @@ def test_the_first_script_is_given_to_what_is_disarmed(world: World) -> None:
 
 
 def test_who_cannot_be_disarmed_gets_no_script(world: World) -> None:
-    known = world.state()
-    (world.states / "host1.json").write_text(json.dumps({**known, "boot_files": [str(world.states)]}), encoding="utf-8")
+    (world.states / "host1.json.new").mkdir()
     assert world.ask(method="GET", path=f"/start/host1-{FOLDER}") == 500
 
 
@@ -151,18 +212,19 @@ def test_what_boots_comes_last(world: World) -> None:
 def test_disarming_forgets(world: World) -> None:
     assert [world.desk.disarm("host1"), world.desk.disarm("host1"), world.desk.disarm("host2")] == [True, False, False]
     assert world.armed() == [False, False, False] and world.ask() == 403
-    assert [path.name for path in world.folder.rglob("*") if path.is_file()] == ["lock"]
+    assert sorted(path.name for path in world.folder.rglob("*") if path.is_file()) == ["arp", "lock"]
 
 
 def test_commands(world: World) -> None:
     settings = world.folder / "settings.json"
-    settings.write_text(json.dumps({"address": "127.0.0.1", "port": 0, "root": str(world.folder), "callback": None}), encoding="utf-8")
+    settings.write_text(json.dumps(
+        {"address": "127.0.0.1", "port": 0, "interface": "eth7", "root": str(world.folder), "callback": None}), encoding="utf-8")
     command = [sys.executable, "-I", str(SOURCE), str(settings)]
     hosts = [{"host": "host2", "token": "another" * 7, "folder": f"host2-{FOLDER}", "served": {"answers": "x"},
-              "boot": {"pxelinux.cfg/host2": "bios", "grub/hosts/host2": "uefi"}}]
+              "mac": MAC, "boot": {"pxelinux": "bios", "grub": "uefi"}}]
     subprocess.run([*command, "arm"], input=json.dumps(hosts), text=True, check=True)
     assert world.armed("host2") == [True, True, True]
-    assert stat.S_IMODE((world.folder / "tftp/grub/hosts/host2").stat().st_mode) == 0o644
+    assert stat.S_IMODE((world.states / "host2.json").stat().st_mode) == 0o600
     assert not (world.folder / f"http/hosts/host2-{FOLDER}/answers").stat().st_mode & stat.S_IRWXO
     assert world.ask(host="host2", token="another" * 7) == 204
     done = subprocess.run([*command, "disarm", "host2", "host3"], capture_output=True, text=True, check=True)
@@ -191,11 +253,11 @@ def test_each_state_is_taken_once_and_in_order(world: World) -> None:
     assert world.ask("complete") == 409
     assert world.armed() == [True, True, True]
     assert [world.ask("started"), world.ask("started")] == [204, 409]
-    assert [world.ask("complete"), world.ask("complete"), world.ask("started"), world.ask("failed")] == [204, 403, 403, 403]
+    assert [world.ask("complete"), world.ask("complete"), world.ask("started"), world.ask("failed")] == [204, 409, 409, 409]
 
 
 def test_an_ended_token_is_none_even_an_empty_one(world: World) -> None:
-    assert [world.ask("started"), world.ask("complete")] == [204, 204]
+    assert [world.ask("started"), world.ask("failed")] == [204, 204]
     assert world.ask(token="") == 403
 
 
@@ -211,10 +273,7 @@ def test_of_many_at_once_one_is_taken(world: World) -> None:
 
 def test_what_cannot_be_disarmed_has_not_started(world: World) -> None:
     """The installer then stops: it would be booted again."""
-    known = world.state()
-    folder = world.folder / "not-a-file"
-    folder.mkdir()
-    (world.states / "host1.json").write_text(json.dumps({**known, "boot_files": [str(folder)]}), encoding="utf-8")
+    (world.states / "host1.json.new").mkdir()
     assert world.ask("started") == 500
     assert world.state()["state"] == "armed"
 
@@ -236,6 +295,62 @@ def test_what_is_no_check_in(world: World, asked: dict[str, Any], status: int) -
     before = world.state()
     assert world.ask(**asked) == status
     assert world.state() == before and world.armed() == [True, True, True]
+
+
+def connected(world: World, address: str) -> socket.socket:
+    return socket.create_connection(world.server.server_address[:2], 10, source_address=(address, 0))
+
+
+def closed(link: socket.socket) -> bool:
+    """Whether the server has ended it without a word, or does so while one waits."""
+    try:
+        return link.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_one_client_does_not_get_all_threads(world: World, checkin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkin, "MOST", 20)
+    links = [connected(world, "127.0.0.5") for _each in range(checkin.MOST_OF_ONE)]
+    try:
+        with connected(world, "127.0.0.5") as late:
+            assert closed(late)
+        assert world.ask("started") == 204
+        links += [connected(world, f"127.0.0.{number}") for number in range(10, 10 + 20 - len(links))]
+        with connected(world, "127.0.0.90") as late:
+            assert closed(late)
+    finally:
+        for link in links:
+            link.close()
+    deadline = time.monotonic() + 60
+    while world.server.clients.total() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert world.ask("complete") == 204
+
+
+def test_a_request_has_an_end(world: World, checkin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly it comes: not each byte has a time of its own."""
+    monkeypatch.setattr(checkin, "PATIENCE", 0.5)
+    with connected(world, "127.0.0.5") as slow:
+        slow.settimeout(0.05)
+        begun, ended = time.monotonic(), False
+        while not ended and time.monotonic() < begun + 60:
+            try:
+                slow.sendall(b"x")
+                ended = slow.recv(1) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended = True
+        assert ended
+
+
+def test_a_request_has_a_size(world: World) -> None:
+    with connected(world, "127.0.0.5") as talker:
+        with contextlib.suppress(ConnectionError):
+            talker.sendall(b"GET / HTTP/1.1\r\nX-More: " + b"x" * 60_000)
+        assert closed(talker)
+    assert world.ask("started") == 204
 
 
 def test_a_client_that_says_nothing_keeps_nobody_waiting(world: World) -> None:

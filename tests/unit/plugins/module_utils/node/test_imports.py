@@ -238,6 +238,8 @@ def test_a_disk_that_does_not_come_is_logged_out_again(imports: Imports, iscsi: 
 @pytest.mark.parametrize(("changes", "words"), [
     ({}, "portals is needed"), ({"portals": []}, "portals is empty"), ({"portals": ["10.66.2.1", "10.66.3.1"]}, "set multipath"),
     ({"portals": ["10.66.2.1"], "iqn": "web1"}, "no iSCSI name"), ({"portals": ["10.66.2.1"], "chap_username": "u"}, "needed with"),
+    *[({"portals": ["10.66.2.1"], "chap_username": f"u{user}", "chap_password": f"p{password}"}, "one line each")
+      for user, password in (("\nnode.startup = manual", ""), ("", "\nx = y"), (" ", ""), ("", "\r"), ("", "\u2028x"), ("\0", ""))],
 ])
 def test_bad_options(imports: Imports, iscsi: Iscsi, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(NodeError, match=words):
