@@ -44,8 +44,8 @@ def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Server:
     material.tree(folder / "tree")
     material.iso(folder / "tree", folder / "stand-in.iso")
     wanted = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["pxe_server_packages"]
-    # ansible.builtin.apt installs python3-apt by itself.
-    packages(lab, "pxe1", [*wanted, "python3-apt"], folder / "repository")
+    # ansible.builtin.apt installs python3-apt by itself; an installed host has openssl.
+    packages(lab, "pxe1", [*wanted, "python3-apt", "openssl"], folder / "repository")
     deliver(lab, "pxe1", folder / "tree", "/srv/stand-in")
     deliver(lab, "pxe1", folder / "stand-in.iso", "/srv")
     return Server(lab, "pxe1")

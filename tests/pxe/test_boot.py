@@ -203,6 +203,7 @@ def test_first_boot(job: Job, lab: Lab, machines: dict[str, Machine], server: Se
     deliver(lab, "pxe1", machines["uefi1"].populated(tmp_path), "/")
     (tmp_path / "xe").write_text(XE, encoding="utf-8")
     deliver(lab, "pxe1", tmp_path / "xe", "/usr/local/bin")
+    server.sh("command -v openssl || apt-get install -qqy openssl")
     server.sh("""
         chmod 755 /usr/local/bin/xe; printf '#!/bin/sh\n' >/usr/local/bin/sleep; chmod 755 /usr/local/bin/sleep
         echo "INSTALLATION_UUID='host-1'" >/etc/xensource-inventory

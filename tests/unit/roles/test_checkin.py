@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import shutil
 import socket
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jinja2
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[3] / "roles/pxe_server/files/checkin.py"
@@ -392,3 +394,25 @@ def test_awx_is_called_back_once_for_what_is_complete(make: Callable[..., World]
         assert world.state()["callback"] == "202"
     else:
         assert calls == []
+
+
+@pytest.mark.parametrize("program", ["curl", "wget", "python3"])
+def test_the_hosts_own_script_checks_in(world: World, tmp_path: Path, program: str) -> None:
+    """With what there is, in a shell; the folder of programs has no other one of the three."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name in ("sh", "date", "sleep", "timeout", program):
+        found = shutil.which(name)
+        if not found:
+            pytest.skip(f"there is no {name}")
+        (bin_ / name).symlink_to(found)
+    host, port = world.server.server_address[:2]
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(SOURCE.parents[1] / "templates"), trim_blocks=True, autoescape=False)
+    script = "set -eu\n" + templates.get_template("check-in.sh.j2").render(
+        pxe_server_token=TOKEN, pxe_server_desk_url=f"http://{host}:{port}", pxe_server_host={"name": "host1"})
+    for state, more in (("started", ""), ("complete", ""), ("ready", FINGERPRINT)):
+        subprocess.run(["sh", "-c", f"{script}\ncheck_in {state} {more}"], env={"PATH": str(bin_)}, check=True)
+    assert [each["state"] for each in world.state()["history"]] == ["armed", "started", "complete", "ready"]
+    assert world.state()["fingerprint"] == FINGERPRINT
+    refused = subprocess.run(["sh", "-c", f"{script}\ncheck_in started"], env={"PATH": str(bin_)}, check=False, capture_output=True)
+    assert refused.returncode == 1 and b"403" in refused.stderr
