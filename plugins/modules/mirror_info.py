@@ -332,7 +332,11 @@ SPEC = {
 
 
 def look(module: NodeModule) -> Dict[str, Any]:
-    return Node().look(module.params["vgs"], module.params["devices"], module.params["halves"])
+    node = Node()
+    found = node.look(module.params["vgs"], module.params["devices"], module.params["halves"])
+    for name, trouble in sorted(node.damaged.items()):
+        module.warn(f"Export {name} will not come back after a boot: {trouble}. Make it again, or remove it (module iscsi_export).")
+    return found
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def test_a_killed_disk_restore(busy: World) -> None:
     world, watch = busy, Watch()
     node, _path = backed_up(world)
     box = world.lab.box(node)
-    killer = KILLER.format(path=f"/dev/mirror/{node}/{LEG}", lock=f"/run/lock/nobloat-restore-{GUEST}")
+    killer = KILLER.format(path=f"/dev/mirror/{node}/{LEG}", lock=f"/run/nobloat/restore-{GUEST}.lock")
     box.run(f"cat > /run/killer <<'END'\n{killer}END\nsystemd-run -q --collect --unit killer sh /run/killer")
     world.play("restore", failing=True, overwrite=True, **WANTED)
     told = world.play("site", failing=True)

@@ -173,7 +173,7 @@ def export(device: str, iqn: str, address: str, initiators: Sequence[str]) -> st
 @contextmanager
 def paused(box: Box, image: str, guest: str, restore: Callable[[], Played]) -> Iterator[Future[Played]]:
     """A restore of a disk that compares its backup, an image on a machine, with its digests for as long as the with block."""
-    lock = f"/run/lock/nobloat-restore-{guest}"
+    lock = f"/run/nobloat/restore-{guest}.lock"
     box.run(f"mv {image} {image}.real && mkfifo {image}")
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(restore)

@@ -113,7 +113,7 @@ def backup(machines: Machines, **changes: Any) -> str:
 def nothing_left(machines: Machines) -> None:
     """No snapshot, mount, partial backup, archive or loop device."""
     assert machines.sh("node2", "lvs --noheadings -o lv_name vg0 | grep backup-; grep -e backup- /proc/*/mounts 2>/dev/null; "
-                                f"find {VOLUME} -maxdepth 2 -name '.*'; losetup -a; ls /run/nobloat 2>/dev/null; true") == ""
+                                f"find {VOLUME} -maxdepth 2 -name '.*'; losetup -a; ls /run/nobloat/mounts 2>/dev/null; true") == ""
 
 
 def generations(machines: Machines, disk: str = "data") -> list[str]:
@@ -501,7 +501,7 @@ def test_killed_backup(machines: Machines) -> None:
     known = generations(machines)
     process = begin(machines)
     kill_with_workers(process)
-    machines.sh("node2", "kill -9 $(fuser /run/lock/nobloat/web1-data 2>/dev/null)")
+    machines.sh("node2", "kill -9 $(fuser /run/nobloat/backup-web1-data.lock 2>/dev/null)")
     assert generations(machines) == known
     assert "backup-web1-data" in machines.sh("node2", "lvs --noheadings -o lv_name vg0")
     until(lambda: not machines.sh("node2", "pidof rsync; true"), 10, "no rsync is left")

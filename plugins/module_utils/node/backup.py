@@ -44,8 +44,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     supervised,
 )
 
-LOCKS = "/run/lock/nobloat"
-MOUNTS = "/run/nobloat"
+MOUNTS = "/run/nobloat/mounts"
 RSYNC = ("rsync", "-aHAX", "--numeric-ids", "--sparse", "--delete")
 HOLE = 64 << 10  # bytes of zeros that become a hole
 
@@ -124,7 +123,7 @@ class Backup:
         self.snapshot = Snapshot(self.volumes, leg)
         self.point = os.path.join(MOUNTS, self.snapshot.name)
         if not check_mode:
-            self.lock = lock(f"{LOCKS}/{self.name}", self.name)
+            self.lock = lock(self.arrays.blocks.root, self.name)
         self._plan_leftovers(plan)
         if self.params["state"] == "present":
             self._plan_backup(plan, leg, known)

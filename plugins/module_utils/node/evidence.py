@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 import shutil
 import time
 from typing import Any, Callable, Dict, List, Optional
@@ -17,7 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     UUID,
     path,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import BETWEEN, exporter, locked
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import BETWEEN, exporter, lock_path, locked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
@@ -36,7 +35,7 @@ BOOT_DIGITS = 8
 
 def restore_lock(root: str, guest: str) -> str:
     """The file that whoever restores a disk of a guest has locked for as long as he writes."""
-    return os.path.join(root, "run/lock", "nobloat-restore-" + re.sub(r"[^A-Za-z0-9_.+-]", "_", guest))
+    return lock_path(root, f"restore-{guest}")
 
 
 class Witness:

@@ -105,7 +105,7 @@ def write_file(path: str, text: str, mode: int) -> None:
     if os.path.exists(fresh):
         os.unlink(fresh)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -154,7 +154,8 @@ class Exports:
         name = params["name"]
         if not NAME.fullmatch(name):
             raise NodeError(f"'{name}' is no name for an export; use letters, digits and . _ + - only.")
-        known = saved(self.folder).get(name, {})
+        damaged = {}  # type: Dict[str, str]
+        known = saved(self.folder, damaged).get(name, {})
         live = self.lio.read(name, params["iqn"] or known.get("iqn", ""))
         if params["state"] == "absent":
             return self._plan_absent(name, live, known, params["force"])
@@ -166,6 +167,8 @@ class Exports:
             old = dict(old, chap=known.get("chap", {}))
         want = self._wanted(params, old, check_mode)
         plan = Plan(f"export {name}", self.view(live))
+        if name in damaged:
+            plan.warnings.append(f"Export {name}: {damaged[name]}. It is written anew from what the kernel and the options say.")
         self._check(want, live, plan, check_mode)
         steps = []
         if live.get("activated") and (live["device"] != want["device"] or live["serial"] != want["serial"]):
@@ -286,10 +289,9 @@ class Exports:
             self._refuse_use(live, force, "remove it")
         for step in self.lio.removal(live):
             plan.step(*step)
-        if known:
-            text = json.dumps(known, indent=1, sort_keys=True) + "\n"
-            plan.step(f"forget export {name}", partial(os.unlink, self._saved_path(name)),
-                      partial(write_file, self._saved_path(name), text, 0o600))
+        path = self._saved_path(name)
+        if os.path.lexists(path):
+            plan.step(f"forget export {name}", partial(os.unlink, path), self._back(path))
         return plan
 
     def _plan_growth(self, plan: Plan, live: Dict[str, Any]) -> None:
@@ -301,14 +303,21 @@ class Exports:
     def _saved_path(self, name: str) -> str:
         return os.path.join(self.folder, f"{name}.json")
 
+    @staticmethod
+    def _back(path: str) -> Callable[[], None]:
+        """How a description becomes what it is now, be it damaged or not there."""
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+                return partial(write_file, path, stream.read(), 0o600)
+        except OSError:
+            return partial(os.unlink, path)
+
     def _plan_boot(self, plan: Plan, want: Dict[str, Any], known: Dict[str, Any]) -> None:
         """Save the description, and see to it that something reads it at boot."""
         path, mode = self._saved_path(want["name"]), 0o600
         if known != want or os.stat(path).st_mode & 0o777 != mode:
             text = json.dumps(want, indent=1, sort_keys=True) + "\n"
-            plan.step(f"save export {want['name']}", partial(write_file, path, text, mode),
-                      partial(write_file, path, json.dumps(known, indent=1, sort_keys=True) + "\n", mode) if known
-                      else partial(os.unlink, path))
+            plan.step(f"save export {want['name']}", partial(write_file, path, text, mode), self._back(path))
         unit = UNIT_TEXT.format(python=sys.executable)
         for file, text in ((SCRIPT, inspect.getsource(lio_source)), (UNIT, unit)):
             path = os.path.join(self.root, file)

@@ -3,12 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who writes to a block device holds it: nobody else has it, and nobody gets it before we end. Python 3.6 syntax."""
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
+import re
+import stat
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio
@@ -17,13 +20,26 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 CHUNK = 4 << 20  # bytes; what is read or written at once, at most
 # Seconds between the two looks that tell who uses a device for longer than a moment, as udev does.
 BETWEEN = 0.7
+# Ours alone, as /run/lock is not.
+RUN = "run/nobloat"
 
 
-def flock(path: str, busy: str, patience: float = 0) -> Any:
+def lock_path(root: str, name: str) -> str:
+    """The file of a lock, in a folder where nobody else makes anything: who could, might make it a link to another file."""
+    return os.path.join(root, RUN, re.sub(r"[^A-Za-z0-9_.+-]", "_", name) + ".lock")
+
+
+def flock(path: str, busy: str, patience: Optional[float] = 0) -> Any:
     """A lock that ends with us, however we end. The caller keeps what is returned. Raises NodeError(`busy`) if somebody else has it
-    for longer than `patience` seconds."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    stream = open(path, "w")  # noqa: SIM115 - it is closed when this process ends
+    for longer than `patience` seconds (None: it is waited for)."""
+    own_folder(os.path.dirname(path))
+    try:
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+")
+    except OSError as error:
+        raise NodeError(f"The lock {path} cannot be opened: {error.strerror}. Look who made it, and remove it.") from error
+    if patience is None:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        return stream
     end = time.monotonic() + patience
     while True:
         try:
@@ -36,10 +52,22 @@ def flock(path: str, busy: str, patience: float = 0) -> Any:
         time.sleep(0.1)
 
 
+def own_folder(path: str) -> None:
+    """Have a folder that is ours alone. Raises NodeError where something else has its name."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise NodeError(f"{path} is no folder of root's own. Look who made it, and remove it.")
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        os.chmod(path, 0o700)
+
+
 def locked(path: str) -> bool:
     """Whether a process has such a lock at this moment."""
     try:
-        with open(path) as stream:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -42,6 +42,7 @@ class Node:
         self.imports = Imports(root, Initiator(root, command))
         self.arrays = Arrays(root, command)
         self.blocks = self.exports.blocks
+        self.damaged = {}  # type: Dict[str, str]  # why saved exports will not come back
 
     def look(self, groups: Optional[List[str]], devices: Optional[List[str]] = None, halves: bool = False) -> Dict[str, Any]:
         """All that there is; of logical volumes, those of some volume groups if they are named. And block devices.
@@ -148,7 +149,7 @@ class Node:
 
     def exported(self) -> List[Dict[str, Any]]:
         """The exports of the kernel, and those that are saved and should be there."""
-        known = saved(self.exports.folder)
+        known = saved(self.exports.folder, self.damaged)
         live = {os.path.basename(path) for path in self.exports.lio.backstores()}
         return [dict(self.exports.look(name) or self.exports.view(known[name]), saved=name in known)
                 for name in sorted(live | set(known))]

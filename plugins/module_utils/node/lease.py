@@ -17,15 +17,13 @@ is given up, what that start has noted goes. `recovering` says that a guest of t
 lease_tag.py has how it is written.
 """
 
-import os
-import re
 import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import GUEST, LEASE, UUID
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness, restore_lock
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, locked
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, lock_path, locked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import CLAIMS, blank, parse, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
@@ -64,8 +62,7 @@ class Leases:
 
     def lock(self) -> None:
         """Nobody else on this node reads and writes the guest's lease until this process ends."""
-        name = re.sub(r"[^A-Za-z0-9_.+-]", "_", self.witness.name)
-        self._lock = flock(os.path.join(self.witness.root, "run/lock", f"nobloat-lease-{name}"),
+        self._lock = flock(lock_path(self.witness.root, f"lease-{self.witness.name}"),
                            f"Another process on this node has held the lease of {self.witness.name} for {PATIENCE:g} seconds.", PATIENCE)
 
     def restore(self, owner: str) -> None:

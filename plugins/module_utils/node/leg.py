@@ -224,10 +224,14 @@ class LegVolumes:
             raise NodeError(f"{name} has the snapshots {', '.join(volume['snapshots'])}. Remove them first (for those of backups: module "
                             "leg_backup with state: clean).")
         export = exporter(self.blocks, device)
-        known = [key for key, each in saved(os.path.join(self.root, SAVED.lstrip("/"))).items()
+        damaged = {}  # type: Dict[str, str]
+        known = [key for key, each in saved(os.path.join(self.root, SAVED.lstrip("/")), damaged).items()
                  if each["device"] == device or self.blocks.number(each["device"]) == self.blocks.number(device) != ""]
         if export or known:
             raise NodeError(f"{name} is exported as {export or known[0]}. Remove the export first (module iscsi_export).")
+        for other, trouble in sorted(damaged.items()):
+            raise NodeError(f"Nobody can tell whether {name} is the disk of export {other}: {trouble}. Make the export again, or remove it "
+                            "(module iscsi_export).")
         users = self.blocks.users(device)
         if users:  # for longer than a moment, as udev does
             self.pause(BETWEEN)

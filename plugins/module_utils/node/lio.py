@@ -12,6 +12,7 @@ An export is a dictionary: name (of the backstore), iqn, device (path), serial (
 SCSI disk over the same backstore). One target has one portal group, tpgt_1, with one LUN, 0.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -37,6 +38,7 @@ SECRETS = {"username": "auth/userid", "password": "auth/password",
            "mutual_username": "auth/userid_mutual", "mutual_password": "auth/password_mutual"}
 
 Export = Dict[str, Any]
+FIELDS = {"name": str, "iqn": str, "device": str, "serial": str, "portals": list, "initiators": list, "chap": dict, "loopback": bool}
 # What will be done, in words; how; how it is taken back.
 Step = Tuple[str, Callable[[], Any], Optional[Callable[[], Any]]]
 
@@ -352,22 +354,50 @@ class Lio:
                 os.rmdir(os.path.dirname(group))
 
 
-def saved(folder: str = SAVED) -> Dict[str, Export]:
-    """The saved descriptions by name."""
+def flaw(name: str, export: Any) -> str:
+    """Why something is no description of the export of this name; "" if it is."""
+    if not isinstance(export, dict):
+        return "it is no description of an export"
+    for key, kind in FIELDS.items():
+        value = export.get(key)
+        if not isinstance(value, kind):
+            return f"{key} is missing or wrong"
+        parts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else []
+        if not all(isinstance(part, str) for part in parts):
+            return f"{key} is wrong"
+    if any("/" in text or not text for text in (export["name"], export["iqn"], *export["portals"], *export["initiators"])):
+        return "one of its names is none"
+    return "" if export["name"] == name else f"it describes {export['name']}"
+
+
+def saved(folder: str = SAVED, damaged: Optional[Dict[str, str]] = None) -> Dict[str, Export]:
+    """The saved descriptions by name. Those of which nothing can be made are left out; {name: why} goes to `damaged`."""
     found = {}
     for file in names(folder):
         if file.endswith(".json"):
-            with open(os.path.join(folder, file), encoding="utf-8") as stream:
-                found[file[:-len(".json")]] = json.load(stream)
+            name = file[:-len(".json")]
+            try:
+                with open(os.path.join(folder, file), encoding="utf-8") as stream:
+                    export = json.load(stream)
+                trouble = flaw(name, export)
+            except (OSError, ValueError, RecursionError) as error:
+                trouble = str(error)
+            if not trouble:
+                found[name] = export
+            elif damaged is not None:
+                damaged[name] = f"its description {os.path.join(folder, file)} is damaged: {trouble}"
     return found
 
 
 def restore(lio: Lio, folder: str = SAVED, patience: float = PATIENCE) -> Dict[str, str]:
     """Make all saved exports. Returns {name: what is wrong} of those that could not be made within `patience` seconds."""
-    pending = saved(folder)
     wrong = {}  # type: Dict[str, str]
+    pending = saved(folder, wrong)
     if pending:
-        lio.prepare(any(export["loopback"] for export in pending.values()))
+        lio.prepare()
+    if any(export["loopback"] for export in pending.values()):
+        with contextlib.suppress(OSError):  # those that need it will tell
+            lio.prepare(True)
     end = time.monotonic() + patience
     while pending:
         for name, export in list(pending.items()):
@@ -376,8 +406,8 @@ def restore(lio: Lio, folder: str = SAVED, patience: float = PATIENCE) -> Dict[s
                     do()
                 del pending[name]
                 wrong.pop(name, None)
-            except OSError as error:
-                wrong[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others come back
+                wrong[name] = str(error) or type(error).__name__
         if time.monotonic() > end:
             break
         if pending:

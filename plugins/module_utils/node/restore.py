@@ -21,7 +21,7 @@ import stat
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import LOCKS, MOUNTS
+from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import MOUNTS
 from ansible_collections.nobloat.xen.plugins.module_utils.node.beneath import beneath, fresh
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
@@ -101,7 +101,7 @@ class Restore:
             self.manifest = self.store.find(self.params["generation"])
             self.text = self.store.check(self.manifest)
         if not check_mode:
-            self.lock = lock(f"{LOCKS}/{self.name}", self.name)
+            self.lock = lock(self.blocks.root, self.name)
         plan = Plan(f"restore of {self.name}", {})
         if self.params["archive"]:
             self._plan_archive(plan)

@@ -15,7 +15,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import libc
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, lock_path
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     SEARCH_PATH,
     CommandError,
@@ -56,9 +56,9 @@ def end_orderly() -> None:
         signal.signal(number, stop)
 
 
-def lock(path: str, what: str) -> Any:
+def lock(root: str, what: str) -> Any:
     """A lock that ends with us. Raises NodeError if somebody else has it. The caller keeps what is returned."""
-    return flock(path, f"Another backup or restore of {what} is at work on this node. Wait until it is done.")
+    return flock(lock_path(root, f"backup-{what}"), f"Another backup or restore of {what} is at work on this node. Wait until it is done.")
 
 
 def supervised(argv: Sequence[str], watch: Callable[[str], None], codes: Sequence[int] = (0,), interval: float = 1,

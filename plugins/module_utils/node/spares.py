@@ -27,7 +27,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     ZEROED,
     zeroed,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, lock_path
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result, run
 
 # XenServer's dom0 changes nothing without the first; with the second on, LVM would discard what was zeroed, and a discard
@@ -35,7 +35,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import Comman
 SETTINGS = ("--config", "global/metadata_read_only=0 devices/issue_discards=0")
 VOLUMES = "vg_name,lv_name,lv_size,lv_tags,segtype,vg_extent_size,seg_pe_ranges"
 DISKS = "pv_name,vg_name,pv_free,vg_extent_size"
-LOCK = "run/lock/nobloat-spares"
+LOCK = "spares"
 # Seconds for which another run is waited for; and who looks at a new device (udev).
 PATIENCE = 60.0
 SETTLED = 20.0
@@ -120,7 +120,7 @@ class Spares:
 
     def locked(self, work: Callable[[], Any]) -> Any:
         """Nobody else takes, makes or removes spare volumes meanwhile; but the worker goes on."""
-        lock = flock(os.path.join(self.root, LOCK), "Somebody else has been busy with volumes of legs on this node for "
+        lock = flock(lock_path(self.root, LOCK), "Somebody else has been busy with volumes of legs on this node for "
                      f"{PATIENCE:g} seconds. Wait until that is done.", PATIENCE)
         try:
             return work()

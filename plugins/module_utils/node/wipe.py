@@ -25,7 +25,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node import lio as lio
 from ansible_collections.nobloat.xen.plugins.module_utils.node import run as run_source
 from ansible_collections.nobloat.xen.plugins.module_utils.node import spares as spares_source
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held, exporter
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held, exporter, flock, lock_path
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result, run
 from ansible_collections.nobloat.xen.plugins.module_utils.node.spares import Spare, Spares
 
@@ -33,7 +33,7 @@ BLKZEROOUT = 0x127F  # linux/fs.h; it writes zeros where the disk has no command
 CHUNK = 32 << 20
 # Seconds between two notes of how far it is.
 INTERVAL = 5.0
-LOCK = "run/lock/nobloat-wipe"
+LOCK = "wipe"
 PROBLEMS = "run/nobloat-wipe.json"
 FOLDER = "usr/local/lib/nobloat/wipe"
 UNIT = "etc/systemd/system/nobloat-wipe.service"
@@ -89,9 +89,7 @@ class Worker:
 
     def work(self) -> int:
         """Until there is nothing left; returns how many could not be zeroed."""
-        os.makedirs(os.path.join(self.root, os.path.dirname(LOCK)), exist_ok=True)
-        with open(os.path.join(self.root, LOCK), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever has it ends, or is replaced by us
+        with flock(lock_path(self.root, LOCK), "", None):  # whoever has it ends, or is replaced by us
             while True:
                 todo = [spare for spare in self.spares.all() if not spare.clean and spare.device not in self.problems]
                 if not todo:

@@ -109,6 +109,7 @@ def test_info(root: Path) -> None:
     put(root, "dev/mirror/node2/web1")
     put(root, "dev/mirror/node2/gone")
     put(root, "etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.2026-11.test.nobloat:node1\n")
+    put(root, "etc/nobloat/exports.d/web3.json", '{"name": "web3"')
     put(root, "etc/nobloat/exports.d/web2.json", json.dumps({
         "name": "web2", "iqn": "iqn.2026-11.test:web2", "device": "/dev/vg0/web2", "serial": "0" * 32, "portals": [], "initiators": [],
         "chap": {"username": "u", "password": "hush"}, "loopback": False}))
@@ -119,7 +120,9 @@ def test_info(root: Path) -> None:
     put(root, "proc/sys/kernel/random/boot_id", "5bd7a9d4-3c1c-4f0a-8d8a-0f6c2f1f5a7e\n")
     put(root, "proc/uptime", "95.62 80.00\n")
     put(root, "proc/loadavg", "0.25 0.10 0.01 1/80 1234\n")
-    found = Node(str(root), command).look(["vg0"])
+    node = Node(str(root), command)
+    found = node.look(["vg0"])
+    assert list(node.damaged) == ["web3"]
     (leg,) = found["legs"]
     assert (leg["device"], leg["size"], leg["tags"], leg["open"], leg["stripes"]) == ("/dev/vg0/web1", 335544320, ["a", "b"], True, 2)
     assert [(name["node"], name["leg"], name["identity"]) for name in found["names"]] == [

@@ -275,6 +275,29 @@ def test_absent_forgets_the_description(exports: Exports, configfs: Any) -> None
     assert not exports.plan(options(state="absent")).steps
 
 
+@pytest.mark.parametrize("text", ["", '{"name": "web1"', '{"name": "web1"}', b"\xff"])
+def test_a_damaged_description(exports: Exports, configfs: Any, monkeypatch: pytest.MonkeyPatch, text: Any) -> None:
+    """It is in the way of no other export; its own is written anew, or removed; what fails leaves it as it is."""
+    make(exports, whole(chap_username="u", chap_password="secret"))
+    path, data = Path(exports.folder, "web1.json"), text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(data)
+    make(exports, whole(name="web2", iqn=f"{IQN}2", device="/dev/vg0/web2"))
+    plan = exports.plan(options())
+    assert [step.text for step in plan.steps] == ["save export web1"] and "is damaged" in plan.warnings[0]
+    for step in plan.steps:
+        step.do()
+        assert json.loads(path.read_text())["chap"] == {"username": "u", "password": "secret"}
+        assert step.undo
+        step.undo()
+    assert path.read_bytes() == data
+    for _text, do, _undo in exports.lio.removal(exports.lio.read("web1")):
+        do()
+    plan = make(exports, options(state="absent"))
+    assert [step.text for step in plan.steps] == ["forget export web1"] and not path.exists()
+    plan.steps[0].undo()
+    assert path.read_bytes() == data
+
+
 def test_a_step_that_fails_takes_the_others_back(exports: Exports, configfs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: Any) -> None:
         raise OSError("no space left")

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.node import held as held_module
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
-from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held, flock, locked
+from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Held, flock, lock_path, locked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 pytestmark = pytest.mark.usefixtures("cached")
@@ -103,7 +106,8 @@ def test_users_that_come_later(tmp_path: Path) -> None:
 
 
 def test_a_lock_ends_with_who_has_it(tmp_path: Path) -> None:
-    path = str(tmp_path / "run/lock/x")
+    path = lock_path(str(tmp_path), "lease-a/../b c")
+    assert path == str(tmp_path / "run/nobloat/lease-a_.._b_c.lock")
     assert not locked(path)
     stream = flock(path, "busy")
     assert locked(path)
@@ -112,3 +116,49 @@ def test_a_lock_ends_with_who_has_it(tmp_path: Path) -> None:
     stream.close()
     assert not locked(path)
     flock(path, "busy").close()
+    assert os.stat(path).st_mode & 0o777 == 0o600 and os.stat(tmp_path / "run/nobloat").st_mode & 0o777 == 0o700
+
+
+def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
+    path, precious = lock_path(str(tmp_path), "x"), tmp_path / "precious"
+    precious.write_text("data")
+    flock(path, "busy").close()
+    Path(path).write_text("data")
+    flock(path, "busy").close()
+    assert Path(path).read_text() == "data"
+    os.unlink(path)
+    for target in (precious, tmp_path / "new"):
+        os.symlink(target, path)
+        with pytest.raises(NodeError, match="cannot be opened"):
+            flock(path, "busy")
+        assert not locked(path) and precious.read_text() == "data" and not (tmp_path / "new").exists()
+        os.unlink(path)
+
+
+def test_the_folder_of_locks_is_ours_alone(tmp_path: Path) -> None:
+    folder, path = tmp_path / "run/nobloat", lock_path(str(tmp_path), "x")
+    folder.mkdir(0o777, parents=True)
+    folder.chmod(0o777)
+    flock(path, "busy").close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    os.rename(folder, tmp_path / "other")
+    for make in (lambda: os.symlink(tmp_path / "other", folder), folder.touch):
+        make()
+        with pytest.raises(NodeError, match="is no folder of root's own"):
+            flock(path, "busy")
+        folder.unlink()
+    assert sorted(entry.name for entry in (tmp_path / "other").iterdir()) == ["x.lock"]
+    if os.geteuid() == 0:
+        folder.mkdir()
+        os.chown(folder, 65534, -1)
+        with pytest.raises(NodeError, match="is no folder of root's own"):
+            flock(path, "busy")
+
+
+def test_nothing_that_runs_on_nodes_lies_where_others_make_files() -> None:
+    """Whoever may make files in a folder may make links there, too."""
+    shared = re.compile(r"[\"'/ ](run/lock|var/lock|tmp|var/tmp|dev/shm)/")
+    folder = Path(inspect.getsourcefile(held_module) or "").parent
+    sources = {path.name: path.read_text() for path in folder.glob("*.py")}
+    assert len(sources) > 20
+    assert {name: shared.findall(text) for name, text in sources.items() if shared.search(text)} == {}

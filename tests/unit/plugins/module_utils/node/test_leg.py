@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -226,8 +227,13 @@ def test_a_leg_in_use_stays(node: Node, state: str) -> None:
     USERS.clear()
     folder = node.root / "etc/nobloat/exports.d"
     folder.mkdir(parents=True)
-    (folder / "web1-data.json").write_text('{"name": "web1-data", "device": "/dev/vg0/web1-data", "chap": {}}')
+    export = {"name": "web1-data", "device": "/dev/vg0/web1-data", "chap": {}, "iqn": "iqn.2026-11.test:web1", "serial": "0" * 32,
+              "portals": [], "initiators": [], "loopback": False}
+    (folder / "web1-data.json").write_text(json.dumps(export))
     with pytest.raises(NodeError, match="is exported as web1-data"):
+        node.plan(state=state)
+    (folder / "web1-data.json").write_text(json.dumps(export)[:50])
+    with pytest.raises(NodeError, match=r"is the disk of export web1-data: its description .* is damaged"):
         node.plan(state=state)
     (folder / "web1-data.json").unlink()
     node.lvm.add("backup-web1-data", 2, origin="web1-data")

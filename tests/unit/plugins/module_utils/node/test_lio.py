@@ -157,6 +157,58 @@ def test_the_boot_tells_what_is_wrong_and_makes_the_rest(
     assert "core/iblock_0/web2" in configfs.tree()
 
 
+DAMAGED = {
+    "cut off": json.dumps(wanted(name="bad"))[:40], "empty": "", "zeros": "\0" * 200, "a list": "[]", "nothing": "null",
+    "deep": "[" * 100_000,
+    "not UTF-8": b"\xff\xfe{}", "no loopback": json.dumps({key: value for key, value in wanted(name="bad").items() if key != "loopback"}),
+    "a number for a name": json.dumps(wanted(name="bad", iqn=5)), "numbers for portals": json.dumps(wanted(name="bad", portals=[1])),
+    "a text for initiators": json.dumps(wanted(name="bad", initiators="all")),
+    "chap of numbers": json.dumps(wanted(name="bad", chap={"a": 1})),
+    "a path": json.dumps(wanted(name="bad", iqn="../../core/iblock_0/web1")), "another one's": json.dumps(wanted()), "a folder": None,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_one_damaged_description_does_not_keep_the_others_away(
+        configfs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    folder, text = tmp_path / "saved", DAMAGED[kind]
+    folder.mkdir()
+    (folder / "web1.json").write_text(json.dumps(wanted()))
+    if text is None:
+        (folder / "bad.json").mkdir()
+    else:
+        (folder / "bad.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    monkeypatch.setattr(lio.time, "sleep", lambda seconds: pytest.fail("what is damaged is waited for"))
+    wrong = restore(Lio(str(configfs.root)), str(folder))
+    assert list(wrong) == ["bad"] and wrong["bad"].startswith(f"its description {folder}/bad.json is damaged: ")
+    assert make(Lio(str(configfs.root)), wanted()) == []
+    assert list(lio.saved(str(folder))) == ["web1"]
+
+
+def test_one_export_that_fails_in_an_unknown_way(configfs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without the kernel's module for local disks, those that need none come back."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    for name in ("web1", "web2", "web3"):
+        (folder / f"{name}.json").write_text(json.dumps(wanted(
+            name=name, iqn=f"{IQN}{name}", device=f"/dev/vg0/{name}", loopback=name == "web3")))
+    make_portal = Lio.make_portal
+
+    def fail(path: str) -> None:
+        if "web2" in path:
+            raise RuntimeError("who knows")
+        make_portal(path)
+
+    def prepare(_self: Lio, loopback: bool = False) -> None:
+        if loopback:
+            raise LioError("no tcm_loop")
+
+    monkeypatch.setattr(Lio, "make_portal", staticmethod(fail))
+    monkeypatch.setattr(Lio, "prepare", prepare)
+    assert restore(Lio(str(configfs.root)), str(folder), patience=0) == {"web2": "who knows"}
+    assert Lio(str(configfs.root)).read("web1")["enabled"] and Lio(str(configfs.root)).read("web3")["enabled"]
+
+
 def test_the_wwn_is_the_kernels() -> None:
     """As Linux 6.1 made it: serial 0011..., initiator's wwid naa.6001405 0011..."""
     assert wwn("00112233445566778899aabbccddeeff") == "600140500112233445566778899aabbc"

@@ -134,7 +134,6 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(generations, "flush", lambda path: None)
-    monkeypatch.setattr(restore, "LOCKS", str(tmp_path / "locks"))
     monkeypatch.setattr(restore, "end_orderly", lambda: None)
     return World(tmp_path)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.node import generations, restore
+from ansible_collections.nobloat.xen.plugins.module_utils.node import generations
 from ansible_collections.nobloat.xen.plugins.module_utils.node.beneath import beneath, fresh
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import Store, digests, sum_line
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
@@ -70,7 +70,6 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(generations, "flush", lambda path: None)
-    monkeypatch.setattr(restore, "LOCKS", str(tmp_path / "locks"))
     return World(tmp_path)
 
 
