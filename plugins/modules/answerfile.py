@@ -67,7 +67,7 @@ options:
             default: smallest
           transport:
             description:
-              - Only such disks.
+              - Only such disks. Those that a RAID or SAS controller offers are neither.
             type: str
             choices: [any, nvme, sata]
             default: any

@@ -121,10 +121,12 @@ def _asked(options: dict[str, Any]) -> None:
     if upgrade:
         kept = sorted(name for name, value in options.items() if value not in (None, [], {}) and name not in UPGRADE)
         if kept:
-            raise ValueError(f"An upgrade keeps the host's settings; the installer would not read {', '.join(kept)}. Leave them out.")
-        if disk["rule"] or disk["raid"] or not disk["guest_storage"] or disk["preserve_first_partition"] or len(disk["names"] or []) != 1:
-            raise ValueError("disk: an upgrade needs disk.names with the one disk that holds the installation, and nothing else "
-                             "(of a RAID1, the array's name).")
+            raise ValueError("An upgrade keeps the host's settings; the installer would not read "
+                             f"{', '.join(kept)}. Leave them out.")
+        more = disk["rule"] or disk["raid"] or not disk["guest_storage"] or disk["preserve_first_partition"]
+        if more or len(disk["names"] or []) != 1:
+            raise ValueError("disk: an upgrade needs disk.names with the one disk that holds the installation, and nothing "
+                             "else (of a RAID1, the array's name).")
         return
     if bool(disk["names"]) == bool(disk["rule"]):
         raise ValueError("disk: name the disks, or give a rule that chooses them.")

@@ -68,7 +68,7 @@ boolean = any_case(*TRUE, *FALSE)
 number = like(r"0[xX][0-9a-fA-F]+|[0-9]+", "number")
 word = like(r"\S+( \S+)*", "text")
 nic = like(r"[a-z][\w.-]{0,14}", "NIC")
-mac = like(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}", "MAC address; write it as 02:66:00:00:01:00")
+mac = like(r"(?i)(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", "MAC address of a NIC; write it as 02:66:00:00:01:00")
 array = like(r"(/dev/)?md\d+", "array; write it as md127")
 service = like(r"[\w@:.-]+(?<!\.service)", "service; write it as sshd, without .service")
 
@@ -98,6 +98,11 @@ def disk(text: str) -> str:
     return ""
 
 
+def local_disk(text: str) -> str:
+    """For the local SR: the installer makes none on what device mapper has put together, such as paths to a SAN."""
+    return f"'{text}' is not local; it cannot be part of the local SR" if re.match("mapper/|dm-", device(text)) else disk(text)
+
+
 def disk_pair(text: str) -> str:
     """One disk, or two for swraid= with a comma between, of which one may be missing."""
     parts = text.split(",")
@@ -116,7 +121,8 @@ def address(version: int) -> Check:
             return f"'{text}' is no IPv{version} address"
         if given.version != version or "%" in text:
             return f"'{text}' is no IPv{version} address"
-        if given.is_multicast or given.is_unspecified or given.is_loopback or given == ipaddress.IPv4Address(2**32 - 1):
+        reserved = given.is_reserved if version == 4 else text.lower().startswith("::ffff:")
+        if given.is_multicast or given.is_unspecified or given.is_loopback or reserved:
             return f"'{text}' is no address of one machine"
         return ""
 
@@ -139,7 +145,7 @@ def interface6(text: str) -> str:
             return f"'{text}' has no prefix; write it as fd00::5/64"
     except ValueError:
         return f"'{text}' is no IPv6 address with a prefix; write it as fd00::5/64"
-    return address(6)(bare)
+    return address(6)(bare) or (f"'{bare}' is link-local; other hosts cannot reach it" if ipaddress.ip_address(bare).is_link_local else "")
 
 
 def optional(check: Check) -> Check:

@@ -54,6 +54,7 @@ MISTAKES = [
     ('<source type="url">', "<source>", 5, "needs type=", ALL),
     ('name="eth0" ', "", 6, "name= or hwaddr=", ALL),
     ('name="eth0"', 'hwaddr="02:66:00:00:01"', 6, "MAC", ALL),
+    *(('name="eth0"', f'hwaddr="{mac}"', 6, "MAC", ALL) for mac in ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "03:66:00:00:01:00")),
     ('name="eth0"', 'name="eth0" hwaddr="02:66:00:00:01:02"', 6, "only one of them", ALL),
     ('proto="static"', 'proto="sttic"', 6, "sttic", ALL),
     ('proto="static"', 'proto="dhcp"', 7, "static", ALL),
@@ -117,6 +118,7 @@ MISTAKES = [
         "nvme0", "nvme0c0n1", "mmcblk0boot0", "sr0", "/dev/", "/dev/../sda", "disk/by-id/", "/dev/loop0", "a disk")),
     (">sda<", ">iscsi:10.0.0.9::3260:0:iqn.2026-01.x:y<", 3, "has lost", ALL),
     ("<guest-disk>sdb<", "<guest-disk>sdb1<", 4, "partition", ALL),
+    *(("<guest-disk>sdb<", f"<guest-disk>{name}<", 4, "not local", ALL) for name in ("mapper/36001405a1b2c3d4", "/dev/dm-1")),
     # what is read as something else
     *((">" + text + "<", "><![CDATA[" + text + "]]><", line, "CDATA", ALL) for text, line in (
         (HASH, 11), ("sda", 3), ("http://10.0.0.1/xcp-ng/", 5), ("node1", 13), ("10.0.0.5", 7))),
@@ -145,13 +147,14 @@ MISTAKES = [
     *((">255.255.255.0<", f">{mask}<", 8, "netmask", ALL) for mask in ("0.0.0.255", "0.0.0.0", "255.255.255", "ffffff00")),
     *(("<gateway>10.0.0.1<", f"<gateway>{gateway}<", 9, word, ALL) for gateway, word in (
         ("10.0.0.0", "no address of a host"), ("10.0.0.255", "no address of a host"), ("gw", "IPv4"), ("fd00::1", "IPv4"))),
-    *((">10.0.0.5<", f">{own}<", 7, "one machine", ALL) for own in ("224.0.0.5", "127.0.0.1", "0.0.0.0")),
+    *((">10.0.0.5<", f">{own}<", 7, "one machine", ALL) for own in ("224.0.0.5", "127.0.0.1", "0.0.0.0", "255.255.255.255", "240.1.1.1")),
     (' proto="static"', ' proto="static" protov6="static"', 6, "each once", ALL),
     *((' proto="static" vlan="20">', f' proto="static" protov6="static"><ipv6>{own}</ipv6><gatewayv6>{gateway}</gatewayv6>', 6, word, ALL)
       for own, gateway, word in (
           ("fd00::5", "fd00::1", "has no prefix"), ("fd00::5/64", "fd01::1", "not in"), ("fd00::5/64", "fd00::5", "itself"),
           ("fd00::5/64", "fd00::", "no address of a host"), ("fd00::/64", "fd00::1", "no address of a host"),
-          ("ff02::1/64", "fe80::1", "one machine"), ("fd00::5/64", "10.0.0.1", "IPv6"), ("fd00::5/200", "fd00::1", "no IPv6"))),
+          ("ff02::1/64", "fe80::1", "one machine"), ("fe80::5/64", "fe80::1", "link-local"),
+          ("::ffff:10.0.0.5/96", "fe80::1", "machine"), ("fd00::5/64", "10.0.0.1", "IPv6"), ("fd00::5/200", "fd00::1", "no IPv6"))),
     ('proto="static" vlan', 'proto="none" protov6="none" vlan', 6, "IPv4 or IPv6", ALL),
     ('vlan="20"', 'vlan=""', 6, "number", ALL),
     *(("<name-server>10.0.0.1<", f"<name-server>{name}<", 12, word, ALL) for name, word in (("0.0.0.0", "one machine"), ("", "address"))),
@@ -211,7 +214,7 @@ RIGHT = [
     ("  <script", '  <fcoe-interface hwaddr="02:66:00:00:01:00"/><script', EIGHT),
     ("  <script", "  <ssh-mode>OFF</ssh-mode><script", XS9),
     ("  <script", '  <selected-multiversion-drivers><driver name="ice">2.1</driver></selected-multiversion-drivers><script', XS9),
-    ("  <script", '  <bootloader location="partition" write-boot-entry="no">grub2</bootloader><script', ALL),
+    ("  <script", '  <bootloader location="partition" write-boot-entry="Yes">grub2</bootloader><script', ALL),
     (' sr-type="ext"', ' sr-type="largeblock"', ALL[1:2]),
     ("<hostname>node1<", "<hostname>no<!-- comments are left out -->de1<", ALL),
     ("<hostname>node1<", "<hostname>\n node1 \n<", ALL),
@@ -238,6 +241,7 @@ WARNED = [
     ('<source type="url">', '<source type="url" repo-gpgcheck="false">', "signatures", ALL[1:2]),
     ('guest-storage="true">sda<', 'swraid="true">sda,missing<', "one disk", XENSERVER),
     ('guest-storage="true"', 'sr-at-end="false"', "comes first", ALL),
+    ("  <script", '  <bootloader write-boot-entry="no"/><script', "firmware has to find", ALL),
 ]
 
 

@@ -30,7 +30,7 @@ SCRIPTS = [{"stage": "installation-start", "type": "url", "url": "http://10.0.0.
            {"stage": "installation-complete", "type": "url", "url": "ftp://10.0.0.1/done"}]
 LATER = {"stage": "packages-installed", "type": "url", "url": "http://10.0.0.1/packages"}
 DISKS = ["sda", "/dev/sdb", "nvme0n1", "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4", "disk/by-path/pci-0000:00:1f.2-ata-1", "cciss/c0d0",
-         "mmcblk0", "xvda", "vda", "mapper/36001405a1b2c3d4"]
+         "mmcblk0", "xvda", "vda", "hda"]
 
 
 def interface(dice: random.Random) -> dict[str, Any]:
