@@ -71,7 +71,9 @@ class ActionModule(ActionBase):
             while True:
                 last = ended.is_set()
                 for line in stream:
-                    display.v(f"{self._task.args.get('name', self._task.action)}: {line.rstrip()}")
+                    text = f"{self._task.args.get('name', self._task.action)}: {line.rstrip()}"
+                    # Names come from a pool: what steers a terminal does not get there.
+                    display.v("".join(char if char.isprintable() else "?" for char in text))
                 if last:
                     return
                 time.sleep(0.2)

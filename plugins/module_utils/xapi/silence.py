@@ -52,7 +52,7 @@ def signs_of_life(url: str, address: str = "") -> str:
     ports = sorted({port for port in (parts.port, *PORTS) if port})
     try:
         found: set[Any] = {entry[4] for port in ports for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):  # a name that is none, or does not exist
         return f"nobody can tell whether it is off: the name {host} cannot be resolved"
     with ThreadPoolExecutor(max_workers=len(found)) as workers:
         signs = sorted(filter(None, workers.map(_ask, sorted(found))), reverse=True)

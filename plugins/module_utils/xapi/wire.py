@@ -89,6 +89,8 @@ def make_url(scheme: str, host: str, port: int | None) -> str:
         host = host[1:-1]
     if not is_host(host):
         raise _invalid(host)
+    if ":" in host:
+        host = str(ipaddress.ip_address(host))  # its one form, as addresses are compared
     return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 

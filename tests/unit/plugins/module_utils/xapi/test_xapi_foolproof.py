@@ -80,6 +80,11 @@ def test_hosts(where):
     assert urlsplit(make_url("https", where, None)).hostname == where
 
 
+@pytest.mark.parametrize(("one", "other"), [("fd00:0::17", "[FD00::0017]"), ("https://[::0001]:8443", "[::1]:8443")])
+def test_one_address_is_one_url(one, other):
+    assert normal_url(one) == normal_url(other)
+
+
 @pytest.mark.parametrize("where", ["https://root:pw@xen1", "root:pw@xen1"])
 def test_a_password_in_the_address_is_not_told(where):
     with pytest.raises(XapiError) as caught:
@@ -163,6 +168,11 @@ def test_transfers_by_ipv6(six, serve):
     assert transfer.get(session, "/export", {}, target, limit=100) == 4 and target.getvalue() == b"disk"
     transfer.put(session, "/import", {}, io.BytesIO(b"body"), 4)
     assert second.received == [b"body"]
+
+
+@pytest.mark.parametrize("where", ["evil:99", "a\0b", "x" * 300, "..", ""])
+def test_silence_of_something_that_is_no_address(where):
+    assert "nobody can tell whether it is off" in silence.signs_of_life("https://nowhere.invalid", where)
 
 
 def test_silence_of_an_ipv6_address(six, monkeypatch):
