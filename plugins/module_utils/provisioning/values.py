@@ -173,24 +173,29 @@ def locations(kind: str, *, script: bool) -> Check:
     return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text)
 
 
+def _shown(text: str) -> str:
+    """An address in a message, without the password that may be in it."""
+    return "'" + re.sub("//.*@", "//***@", text) + "'"
+
+
 def _nfs_folder(text: str) -> str:
     return "" if re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):/(?!/)\S*", text) else \
-        f"'{text}' is no folder of an NFS server; write type=\"nfs\" and server:/path, or type=\"url\" and nfs://server:/path"
+        f"{_shown(text)} is no folder of an NFS server; write type=\"nfs\" and server:/path, or type=\"url\" and nfs://server:/path"
 
 
 def _nfs_file(text: str) -> str:
     return "" if re.fullmatch(r"[\w.-]+:/(?!/)([^\s:]*/)?[^\s:/]+", text) else \
-        f"'{text}' is no file of an NFS server; write server:/path/file, or nfs://server:/path/file"
+        f"{_shown(text)} is no file of an NFS server; write server:/path/file, or nfs://server:/path/file"
 
 
 def _url(text: str) -> str:
-    why = f"'{text}' is no address that the installer can fetch; write it as http://server/path"
+    why = f"{_shown(text)} is no address that the installer can fetch; write it as http://server/path"
     if not re.fullmatch(r"(https?|ftp|file)://[^\s\\<>\"]+", text):
         return why
     try:
         parts = urlsplit(text)
         if parts.scheme == "file":
-            return "" if not parts.netloc and parts.path.startswith("/") else f"'{text}' is no file; write it as file:///path"
+            return "" if not parts.netloc and parts.path.startswith("/") else f"{_shown(text)} is no file; write it as file:///path"
         host = re.fullmatch(r"[\w.-]+|[0-9a-fA-F:]+", parts.hostname or "")
         return "" if host and parts.port != 0 else why
     except ValueError:

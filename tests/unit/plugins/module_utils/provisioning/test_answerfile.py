@@ -305,3 +305,18 @@ def test_mistakes_in_upgrades_and_restores(text: str, old: str, new: str, word: 
     assert old in text
     for version in versions:
         assert word in " ".join(each.text for each in mistakes(text.replace(old, new), version)), version
+
+
+@pytest.mark.parametrize(("kind", "address"), [
+    ("url", "smb://me:hidden@10.0.0.1/x"), ("nfs", "http://me:hid@den@10.0.0.1/x"), ("url", "file://me:hidden@10.0.0.1/x"),
+    ("url", "http://me:hidden@10.0.0.1:x/"), ("local", "http://me:hidden@10.0.0.1/")])
+def test_no_message_has_the_password_of_an_address(kind: str, address: str) -> None:
+    for name in ("source", "script"):
+        text = GOOD.replace('type="url">http://10.0.0.1/' + ("xcp-ng/" if name == "source" else "first-boot"), f'type="{kind}">{address}')
+        found = mistakes(text, "xcp-ng-8.3")
+        assert found and not any("hid" in each.text for each in found), found
+
+
+def test_no_message_has_roots_password() -> None:
+    found = mistakes(GOOD.replace('type="hash">' + HASH, 'type="plaintext">hidden'), "xcp-ng-8.3")
+    assert found and "hidden" not in str(found)
