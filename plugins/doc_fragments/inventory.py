@@ -12,7 +12,8 @@ options:
     description:
       - Host name, IP address or URL of the pool's coordinator; any other member of the pool leads there.
       - A bare name means C(https). A port may follow, as in C(https://pool.example.com:8443).
-      - This and the other connection options may be Jinja2 templates, with lookups.
+      - In the file, this and the other connection options may be Jinja2 templates, with lookups. What comes from the environment or
+        from a vault is taken as it is; a text with braces in the file can be marked with C(!unsafe).
     type: str
     env:
       - name: XENSERVER_HOST
@@ -28,8 +29,10 @@ options:
     env:
       - name: XENSERVER_PASSWORD
   validate_certs:
-    description: Check the server's certificate. Turn it off only where nobody else can reach the network.
-    type: bool
+    description:
+      - Check the server's certificate. Turn it off only where nobody else can reach the network.
+      - V(true) or V(false), or a template of it; anything else is an error.
+    type: raw
     default: true
     env:
       - name: XENSERVER_VALIDATE_CERTS
@@ -70,8 +73,8 @@ options:
         type: int
   broken_pools:
     description:
-      - What to do when a pool cannot be read. V(fail) fails; V(warn) goes on without it, but fails if no pool at all
-        can be read.
+      - What to do when a pool cannot be read, its options are wrong, or its records make no sense. V(fail) fails; V(warn) goes on
+        without it, but fails if no pool at all can be read.
     type: str
     choices: [fail, warn]
     default: fail

@@ -45,9 +45,24 @@ options:
         uuid if none does.
       - Several guests or hosts with one name each get the beginning of their uuid as a suffix, and there is a warning;
         with O(strict=true) it is an error.
+      - So does, with a warning only, who is called as a group, as a host of another source (see O(adopt)), as the machine that
+        Ansible runs on (C(localhost), loopback addresses), or has a name that Ansible would take for something else (a path, a
+        pattern, an option). Whatever makes it so becomes an underscore.
+      - Who has a name that Ansible might evaluate (it has a C({) in it) is called by its uuid.
     type: list
     elements: str
     default: [xapi_name]
+  adopt:
+    description:
+      - Names or shell patterns (V(web*)) of hosts and groups of other sources that this one may touch. Without it, it touches none.
+      - A guest or host that is called as such a host gets no suffix, and its variables are added to that host; what the other source
+        says of it stays. If a tag, for example, has the name of such a group, the guest gets into it; else it gets into
+        another one, whose name ends with a number, and there is a warning.
+      - This is for those who describe a guest in a file and want what XAPI knows of it, too. Whoever may name guests or tag them
+        in the pool decides what is adopted, so name no more than that.
+    type: list
+    elements: str
+    default: []
   preferred_networks:
     description: Names or uuids of networks whose addresses become C(ansible_host), the best one first.
     type: list
@@ -62,6 +77,7 @@ options:
       - Groups to make without being asked. V(type) makes C(xapi_vms) and C(xapi_hosts), V(pool) C(xapi_pool_NAME),
         V(host) C(xapi_host_NAME) of the guests on it, V(power_state) C(xapi_power_state_running) and so on,
         V(tag) C(xapi_tag_NAME). Characters that Ansible does not allow in names of groups become underscores.
+      - A group that another source made is left alone unless O(adopt) names it.
     type: list
     elements: str
     choices: [type, pool, host, power_state, tag]
@@ -71,6 +87,11 @@ options:
     type: str
     default: xapi_
 notes:
+  - Only sources that were read before are known. Give this one after those that describe your hosts (files in a folder are read
+    in the order of their names); else a guest that is called as one of them is there first.
+  - A text that Ansible might evaluate (it has a C({) in it) is marked as unsafe, so that nothing of a pool is taken for a template.
+    All others are plain, for AWX, too. For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value
+    C(running) can enable hosts.
   - Host variables of all are C(xapi_type) (V(vm) or V(host)), C(xapi_name), C(xapi_uuid), C(xapi_pool), C(xapi_host) (of a
     guest, the host that it is on, or empty), C(xapi_description), C(xapi_tags), C(xapi_other_config), C(xapi_memory)
     (bytes), C(xapi_ip_addresses), and C(ansible_host) if an address is known.
@@ -126,30 +147,45 @@ cache_timeout: 600
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
-from ansible.errors import AnsibleParserError
+from ansible import template as ansible_template
+from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.inventory.group import to_safe_group_name
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible.utils.vars import combine_vars
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.facts import (
-    Item,
     Preferences,
     World,
     check_conditions,
     default_groups,
     matches,
-    unique_names,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.inventory.pools import CONNECTION, Kept, connections, look
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.names import choose_names, evaluates, is_local
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.others import (
+    DEFAULT,
+    KEYED,
+    NAMED,
+    Others,
+    Recorder,
+)
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.pools import (
+    CONNECTION,
+    Found,
+    Kept,
+    connections,
+    look,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import State
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import undisturbed
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
 
 FORMAT = 1  # of the cache
-# Older ansible-core takes every text that it is not warned of for a template, be it written by a guest's agent.
-MARKS_TEMPLATES = hasattr(BaseInventoryPlugin, "trusted_by_default")
+Facts = dict[str, Any]
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -164,35 +200,65 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill the inventory; AnsibleParserError in plain words."""
         super().parse(inventory, loader, path, cache)
-        unknown = self._read_config_data(path).keys() - {"plugin", *self.option_definitions}
         try:
+            unknown = self._read_config_data(path).keys() - {"plugin", *self.option_definitions}
             if unknown:
                 raise ValueError(f"there is no option {', '.join(sorted(unknown))}")
             for option in ("filters", "exclude"):
                 check_conditions(option, self.get_option(option))
             with undisturbed():
-                self._populate(self._states(path, cache))
+                self._populate(self._look(path, cache), path)
         except ValueError as error:
-            raise AnsibleParserError(f"{path}: {error}") from error
+            raise AnsibleParserError(f"{path}: {error}") from None
 
-    def _states(self, path: str, cache: bool) -> list[State]:
-        """The pools as the cache or XAPI has them."""
-        wanted = connections(
-            {key: self.get_option(key) for key in CONNECTION}, self.get_option("pools"),
-            os.path.dirname(os.path.abspath(path)), lambda text: str.__str__(str(self.templar.template(text))),
-        )
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
+        """Of the options of a connection, what stands in the file is a template. What comes from the environment is none."""
+        given = {key: self._template(key, value) for key, value in (direct or {}).items() if key in CONNECTION}
+        super().set_options(task_keys=task_keys, var_options=var_options, direct={**(direct or {}), **given})
+
+    def _template(self, option: str, value: Any) -> Any:
+        """What an option in the file comes to; ValueError, which never shows a password."""
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"option {option} must be a text")
+        try:
+            found = self.templar.template(value) if isinstance(value, str) else str(value)  # what is in a vault is no template
+        except Exception as error:
+            why = "" if option == "password" else f": {error}"
+            raise ValueError(
+                f"the template in option {option} cannot be worked out{why}. Check what it reads; where the text itself has "
+                "braces, mark it with !unsafe, or keep it in a vault or in the environment."
+            ) from error
+        return None if found is None else str.__str__(str(found))
+
+    def _look(self, path: str, cache: bool) -> Found:
+        """What the pools have for this file, from the cache or from XAPI: host variables of guests and hosts."""
+        folder = os.path.dirname(os.path.abspath(path))
+        defaults = {key: self.get_option(key) for key in CONNECTION}
+        wanted, wrong = connections(defaults, self.get_option("pools"), folder, self._template)
         max_age = self.get_option("cache_timeout") if cache else None
         kept = self._load_cache(path)
-        found = look(wanted, kept, max_age)
+        filters, exclude = self.get_option("filters"), self.get_option("exclude")
+        preferences = Preferences(self.get_option("preferred_networks"), self.get_option("prefer_ipv6"))
+
+        def make(state: State, hostname: str) -> list[Facts]:
+            world = World(state, here=is_local(urlsplit(normal_url(hostname)).hostname or ""))
+            return [world.facts(item, preferences) for item in world.items()
+                    if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude))]
+
+        found = look(wanted, kept, max_age, make)
         fatal = self.get_option("broken_pools") == "fail" or not found.states
+        for hostname, text in wrong.items():
+            self._complain(hostname, text, fatal=fatal)
         for hostname, error in found.errors.items():
-            self._complain(hostname, error, fatal=fatal)
+            self._complain(hostname, str(error) + (f" ({error.hint})" if error.hint else ""), fatal=fatal)
         if found.new and self.get_option("cache"):
             self._cache[self.get_cache_key(path)] = {"format": FORMAT, "pools": found.keep(kept)}
-        return list(found.states.values())
+        return found
 
-    def _complain(self, hostname: str, error: XapiError, *, fatal: bool) -> None:
-        message = f"Cannot read the pool of {hostname}: {error}" + (f" ({error.hint})" if error.hint else "")
+    def _complain(self, hostname: str, text: str, *, fatal: bool) -> None:
+        message = f"Cannot read the pool of {hostname}: {text}"
         if fatal:
             raise AnsibleParserError(message) from None  # ansible-core would say it twice
         self.display.warning(f"{message} - going on without it")
@@ -206,51 +272,88 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             entry = self._cache[self.get_cache_key(path)]
             return dict(entry["pools"]) if entry["format"] == FORMAT else {}
-        except (KeyError, TypeError):
+        except KeyError:
+            return {}
+        except (AnsibleError, TypeError, ValueError):
+            self.display.warning(f"The cache of {path} is damaged. The pools are read again.")
             return {}
 
-    def _populate(self, states: list[State]) -> None:
-        filters, exclude = self.get_option("filters"), self.get_option("exclude")
-        preferences = Preferences(self.get_option("preferred_networks"), self.get_option("prefer_ipv6"))
-        chosen: list[tuple[World, Item]] = []
-        for world in map(World, states):
-            for item in world.items():
-                if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude)):
-                    chosen.append((world, item))
-        found = [_plain(world.facts(item, preferences)) for world, item in chosen]
-        names, duplicates = unique_names([(self._name(facts), facts["xapi_uuid"]) for facts in found])
-        for name, uuids in sorted(duplicates.items()):
-            message = f"{len(uuids)} guests or hosts have the name {name}: {', '.join(uuids)}"
-            if self.get_option("strict"):
-                raise AnsibleParserError(f"{message}. Option hostnames can tell them apart.")
-            self.display.warning(f"{message}. Their names get a suffix.")
-        wanted, prefix = self.get_option("default_groups"), self.get_option("group_prefix")
-        members: dict[str, list[str]] = {}
-        for name, facts in sorted(zip(names, found, strict=True), key=lambda pair: pair[0]):
-            self.inventory.add_host(name)
-            host = self.inventory.hosts[name]
-            host.vars = combine_vars(host.vars, facts)  # set_variable copies each value: slower than all the rest
-            for group in default_groups(facts, wanted):
-                members.setdefault(group, []).append(name)
-        for group in sorted(members):
-            safe = self.inventory.add_group(to_safe_group_name(prefix + group, force=True, silent=True))
-            for name in members[group]:
-                self.inventory.add_child(safe, name)
-        self._construct(dict(zip(names, found, strict=True)))
+    def _populate(self, found: Found, path: str) -> None:
+        marks = Marks()
+        objects = [marks.of(facts) for facts in self._each_once(found)]
+        composed, named = self.get_option("groups") or {}, self.get_option("keyed_groups") or []
+        prefix = self.get_option("group_prefix")
+        groups: dict[str, list[int]] = {}
+        for number, facts in enumerate(objects):
+            for group in default_groups(facts, self.get_option("default_groups")):
+                groups.setdefault(to_safe_group_name(prefix + group, force=True, silent=True), []).append(number)
+        chosen = {self._sanitize_group_name(name) for name in (*composed, *_parents(named))}
+        others = Others(self.inventory, path, self.get_option("adopt"), {prefix + "vms", prefix + "hosts", *groups, *chosen})
+        names, twins, said = choose_names([(self._name(facts), facts["xapi_uuid"]) for facts in objects], others.taken)
+        if twins and self.get_option("strict"):
+            raise AnsibleParserError(f"{said[0].partition('. Their')[0]}. Option hostnames can tell them apart.")
+        for text in said:
+            self.display.warning(text)
+        self._add_hosts(sorted(zip(names, objects, strict=True), key=lambda pair: pair[0]), others, marks)
+        for group in sorted(groups):
+            place = others.add_group(group, DEFAULT)
+            for name in sorted(names[number] for number in groups[group]):
+                self.inventory.add_child(place, name)
+        if composed or named:
+            self._construct(dict(zip(names, objects, strict=True)), others, chosen)
+        for text in others.said:
+            self.display.warning(text)
 
-    def _construct(self, found: dict[str, dict[str, Any]]) -> None:
-        """What the file makes of them: compose, groups, keyed_groups."""
-        compose, groups, keyed = (self.get_option(option) for option in ("compose", "groups", "keyed_groups"))
-        strict = self.get_option("strict")
-        if not (compose or groups or keyed):
-            return
-        for name, facts in found.items():
-            self._set_composite_vars(compose, facts, name, strict=strict)
-            variables = combine_vars(facts, self.inventory.hosts[name].get_vars())
-            self._add_host_to_composed_groups(groups, variables, name, strict=strict, fetch_hostvars=False)
-            self._add_host_to_keyed_groups(keyed, variables, name, strict=strict, fetch_hostvars=False)
+    def _each_once(self, found: Found) -> Iterator[Facts]:
+        """The guests and hosts of all pools; what is in several, by its uuid, is the first one's."""
+        first: dict[str, str] = {}
+        for pool, objects in found.made.items():
+            again = sum(first.setdefault(facts["xapi_uuid"], pool) != pool for facts in objects)
+            if again:
+                self.display.warning(f"{again} guests or hosts of {pool} are in a pool before it, too, by their uuids: taken from there.")
+            yield from (facts for facts in objects if first[facts["xapi_uuid"]] == pool)
 
-    def _name(self, facts: dict[str, Any]) -> str:
+    def _add_hosts(self, pairs: list[tuple[str, Facts]], others: Others, marks: Marks) -> None:
+        """Hosts with their variables, those of compose among them. What another source says of a host stays."""
+        compose, strict = self.get_option("compose"), self.get_option("strict")
+        for name, facts in pairs:
+            if compose:
+                with self._recording() as wanted:
+                    self._set_composite_vars(compose, facts, name, strict=strict)
+                facts.update(marks.plain(wanted.variables.get(name, {})))
+            host, theirs = others.add_host(name, facts["xapi_uuid"])
+            # set_variable copies each value: slower than all the rest
+            host.vars = combine_vars(facts, host.vars) if theirs else combine_vars(host.vars, facts)
+
+    def _construct(self, found: dict[str, Facts], others: Others, chosen: set[str]) -> None:
+        """Groups that the file makes: those that it names itself, and those that something in a pool names."""
+        groups, keyed, strict = (self.get_option(option) for option in ("groups", "keyed_groups", "strict"))
+        variables = {name: combine_vars(facts, self.inventory.hosts[name].get_vars()) for name, facts in found.items()}
+        with self._recording() as wanted:
+            for name in found:
+                self._add_host_to_composed_groups(groups, variables[name], name, strict=strict, fetch_hostvars=False)
+        for group, name in wanted.children:
+            self.inventory.add_child(others.add_group(group, NAMED), name)
+        with self._recording() as wanted:
+            for name in found:
+                self._add_host_to_keyed_groups(keyed, variables[name], name, strict=strict, fetch_hostvars=False)
+        for group, name in wanted.members:
+            self.inventory.add_child(others.add_group(group, KEYED), name)
+        for parent, group in dict.fromkeys(wanted.children):
+            above = others.add_group(parent, NAMED if parent in chosen else KEYED)
+            others.add_child(above, others.add_group(group, KEYED))
+
+    @contextmanager
+    def _recording(self) -> Iterator[Recorder]:
+        """What Constructable would do to the inventory."""
+        inventory, recorder = self.inventory, Recorder()
+        self.inventory = recorder
+        try:
+            yield recorder
+        finally:
+            self.inventory = inventory
+
+    def _name(self, facts: Facts) -> str:
         for expression in self.get_option("hostnames"):
             if expression in facts:  # just a variable, the usual case
                 name = facts[expression]
@@ -262,18 +365,58 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                         raise AnsibleParserError(f"hostnames: {expression}: {error}") from error
                     continue
             if name:
-                return str(name)
+                return str.__str__(str(name))
         return str(facts["xapi_uuid"])
 
 
-def _plain(facts: dict[str, Any]) -> dict[str, Any]:
-    """The same, with nothing in it that Ansible would take for a template."""
-    return facts if MARKS_TEMPLATES else {key: wrap_var(value) if _braces(value) else value for key, value in facts.items()}
+def _parents(keyed: list[Any]) -> Iterator[str]:
+    """Groups above keyed ones, as far as the file names them itself."""
+    for entry in keyed:
+        parent = entry.get("parent_group") if isinstance(entry, dict) else None
+        if isinstance(parent, str) and not evaluates(parent):
+            yield parent
 
 
-def _braces(value: Any) -> bool:
-    if isinstance(value, str):
-        return "{" in value
-    if isinstance(value, dict):
-        return any(map(_braces, value.values())) or any(map(_braces, value))
-    return isinstance(value, list) and any(map(_braces, value))
+_trust = getattr(ansible_template, "trust_as_template", None)  # ansible-core 2.19
+
+
+class Marks:
+    """Texts of pools as Ansible is to have them.
+
+    ansible-core 2.19 and newer evaluate only what is trusted, and ansible-inventory prints everything else as a map, which AWX
+    takes for the value. Older ones evaluate everything but what is marked, and print that so. For a text to be the same everywhere,
+    those in which there is nothing to evaluate are as a file's would be, and only the others are marked.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}  # most texts are those of many guests, and marking one takes a while
+        self._keys: set[str] = set()  # of maps, with nothing to evaluate in them
+
+    def of(self, value: Any) -> Any:
+        """A value of a pool, with marks where there is something to evaluate."""
+        kind, known = type(value), self._texts  # written for speed: this is called for everything that is known of every guest
+        if kind is dict:
+            if not _trust and not value.keys() <= self._keys:
+                if any(map(evaluates, value)):
+                    return wrap_var(value)  # a mark on a key alone is lost
+                self._keys.update(value)
+            return {key: (known.get(item) or self._text(item)) if type(item) is str else self.of(item) for key, item in value.items()}
+        if kind is list:
+            return [(known.get(item) or self._text(item)) if type(item) is str else self.of(item) for item in value]
+        return self._text(value) if kind is str else value
+
+    def _text(self, text: str) -> str:
+        if evaluates(text):
+            marked = text if _trust else wrap_var(text)
+        else:
+            marked = _trust(text) if _trust else text
+        self._texts[text] = marked
+        return marked
+
+    def plain(self, value: Any) -> Any:
+        """What Ansible has composed of such values: the marks on it stay where there is something to evaluate."""
+        if isinstance(value, str):
+            return value if evaluates(value) else _trust(value) if _trust else str.__str__(value)
+        if isinstance(value, dict):
+            return {key: self.plain(item) for key, item in value.items()}
+        return [self.plain(item) for item in value] if isinstance(value, list) else value

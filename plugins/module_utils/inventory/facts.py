@@ -7,18 +7,24 @@ Two steps, so that filters spare the second one: ``items`` knows what filters lo
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from sys import maxsize
 from typing import Any, NamedTuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import Record, State
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses_by_index, agent_report
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import (
+    addresses_by_index,
+    agent_report,
+    reachable,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import device_number
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK
 
 FILTERS = ("type", "name", "uuid", "pool", "host", "power_state", "tags", "other_config")
 _PATTERNS = ("name", "pool", "host", "tags")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNPLACED = {"device": maxsize, "network": "", "network_uuid": ""}
 _CHOICES = {"type": ("vm", "host"), "power_state": ("running", "halted", "paused", "suspended")}
 
@@ -39,10 +45,10 @@ class Preferences(NamedTuple):
 
 
 class World:
-    """A pool's objects, and which belongs to which."""
+    """A pool's objects, and which belongs to which. `here`: it was reached over loopback, so its hosts may be there."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: State, *, here: bool = False) -> None:
+        self.state, self.here = state, here
         self.hosts = _records(state, "host")
         self.networks = _records(state, "network")
         self.coordinator = state.coordinator()
@@ -72,9 +78,11 @@ class World:
         return {**item.variables, **make(item, preferences)}
 
     def _common(self, kind: str, record: Record) -> dict[str, Any]:
+        if not _UUID.fullmatch(record["uuid"]):
+            raise ValueError(f"{record['uuid']!r} is no uuid")
         return {
             "xapi_type": kind,
-            "xapi_name": record["name_label"],
+            "xapi_name": str.__str__(record["name_label"]),
             "xapi_uuid": record["uuid"],
             "xapi_pool": self.pool,
             "xapi_description": record["name_description"],
@@ -114,6 +122,7 @@ class World:
         host = item.record
         metrics = self.state.objects["host_metrics"].get(host["metrics"]) or {}
         cpus = host["cpu_info"].get("cpu_count")
+        address = str(reachable(host["address"], here=self.here) or "")
         facts = {
             "xapi_coordinator": item.ref == self.coordinator,
             "xapi_enabled": host["enabled"],
@@ -121,9 +130,9 @@ class World:
             "xapi_memory": metrics.get("memory_total") or None,
             "xapi_cpus": int(cpus) if cpus else None,
             "xapi_version": host["software_version"].get("product_version", ""),
-            "xapi_ip_addresses": [host["address"]] if host["address"] else [],
+            "xapi_ip_addresses": [address] if address else [],
         }
-        return {**facts, "ansible_host": host["address"]} if host["address"] else facts
+        return {**facts, "ansible_host": address} if address else facts
 
 
 def best_address(nics: Sequence[Mapping[str, Any]], preferences: Preferences) -> str:
@@ -169,25 +178,6 @@ def check_conditions(option: str, conditions: Mapping[str, Any]) -> None:
         wrong = [value for value in _texts(key, conditions.get(key, [])) if value not in choices]
         if wrong:
             raise ValueError(f"{option}: {wrong[0]} is not a {key}; possible are {', '.join(choices)}")
-
-
-def unique_names(named: Sequence[tuple[str, str]]) -> tuple[list[str], dict[str, list[str]]]:
-    """Names for the inventory from (name, uuid) pairs, and ``{name: uuids}`` of those that several had.
-
-    Each of the namesakes, the first one too, gets the start of its uuid as a suffix: which one is meant does not depend
-    on the order in which XAPI returns them.
-    """
-    by_name: dict[str, list[str]] = {}
-    for name, uuid in named:
-        by_name.setdefault(name, []).append(uuid)
-    duplicates = {name: sorted(uuids) for name, uuids in by_name.items() if len(uuids) > 1}
-
-    def suffixed(name: str, uuid: str) -> str:
-        short = uuid[:8]
-        clash = f"{name}-{short}" in by_name or sum(other[:8] == short for other in duplicates[name]) > 1
-        return f"{name}-{uuid if clash else short}"
-
-    return [suffixed(name, uuid) if name in duplicates else name for name, uuid in named], duplicates
 
 
 def default_groups(variables: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]:

@@ -22,9 +22,14 @@ Connection = dict[str, Any]
 Kept = dict[str, dict[str, Any]]
 
 
-class Found(NamedTuple):
-    """States of the pools that could be read, errors of the others, and which of the states are new."""
+# What records that are not as XAPI makes them lead to: a damaged cache, a server that is no XAPI, or means harm.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
+
+class Found(NamedTuple):
+    """What was made of the pools that could be read, their states, errors of the others, and which of the states are new."""
+
+    made: dict[str, Any]
     states: dict[str, State]
     errors: dict[str, XapiError]
     new: list[str]
@@ -36,39 +41,60 @@ class Found(NamedTuple):
 
 
 def connections(
-    defaults: Mapping[str, Any], pools: Sequence[Mapping[str, Any]], folder: str, template: Callable[[str], str]
-) -> list[Connection]:
-    """Complete connection options of each pool; ValueError if there is something missing or unknown.
+    defaults: Mapping[str, Any], pools: Sequence[Any], folder: str, template: Callable[[str, Any], Any]
+) -> tuple[list[Connection], dict[str, str]]:
+    """Complete connection options of each pool, and what is wrong with those of others, by host name.
 
-    `defaults` hold for what a pool omits; without pools they are the only one. Relative paths start at `folder`.
+    `defaults` hold for what a pool omits; without pools they are the only one. Relative paths start at `folder`. `template`
+    works out what stands in the file; `defaults` are worked out already, or come from the environment.
     """
-    result = []
-    for pool in pools or [{"hostname": defaults["hostname"]}]:
-        unknown = sorted(set(pool) - set(CONNECTION))
-        if unknown:
-            raise ValueError(f"pools: there is no option {unknown[0]}; possible are {', '.join(CONNECTION)}")
-        given = {key: value for key, value in pool.items() if value is not None}
-        merged = {**defaults, "hostname": None, **given}
-        merged = {key: template(value) if isinstance(value, str) else value for key, value in merged.items()}
-        for key, variable in (("hostname", "XENSERVER_HOST"), ("password", "XENSERVER_PASSWORD")):
-            if not merged[key]:
-                of = f" of {merged['hostname']}" if merged["hostname"] else ""
-                raise ValueError(f"say which {key}{of}, by option {key} or the environment variable {variable}")
-        if merged["ca_path"]:
-            merged["ca_path"] = os.path.join(folder, os.path.expanduser(merged["ca_path"]))
+    result, errors = [], {}
+    for number, pool in enumerate(pools or [{"hostname": defaults["hostname"]}], 1):
+        where = f"entry {number} of option pools" if pools else "this file"
+        try:
+            if not isinstance(pool, Mapping):
+                raise ValueError("it must be a map of options")
+            given = {key: template(key, value) for key, value in pool.items()} if pools else dict(pool)
+            where = str(given.get("hostname") or where)
+            result.append(_connection(defaults, given, folder))
+        except ValueError as error:
+            errors[where] = str(error)
+    return result, errors
+
+
+def _connection(defaults: Mapping[str, Any], pool: Mapping[str, Any], folder: str) -> Connection:
+    unknown = sorted(map(str, set(pool) - set(CONNECTION)))
+    if unknown:
+        raise ValueError(f"pools: there is no option {unknown[0]}; possible are {', '.join(CONNECTION)}")
+    merged = {**defaults, "hostname": None, **{key: value for key, value in pool.items() if value is not None}}
+    for key, variable in (("hostname", "XENSERVER_HOST"), ("password", "XENSERVER_PASSWORD")):
+        if not merged[key]:
+            of = f" of {merged['hostname']}" if merged["hostname"] else ""
+            raise ValueError(f"say which {key}{of}, by option {key} or the environment variable {variable}")
+    if merged["ca_path"]:
+        merged["ca_path"] = os.path.join(folder, os.path.expanduser(merged["ca_path"]))
+    try:
         merged["validate_certs"] = boolean(merged["validate_certs"])
+    except TypeError:
+        raise ValueError("option validate_certs must be true or false") from None
+    try:
         merged["timeout"] = int(merged["timeout"])
-        result.append(merged)
-    return result
+    except (TypeError, ValueError):
+        raise ValueError("option timeout must be a number of seconds") from None
+    return merged
 
 
-def look(wanted: Sequence[Connection], kept: Kept, max_age: float | None) -> Found:
+def look(
+    wanted: Sequence[Connection], kept: Kept, max_age: float | None, make: Callable[[State, str], Any] = lambda _state, _host: None
+) -> Found:
     """The states of all pools, read at the same time, in the order of `wanted` as far as they could be read.
 
     What was kept no more than `max_age` seconds ago is used as it is (0: however old; None: never); older states are
-    brought up to date.
+    brought up to date. `make` makes something of a state and the pool's host name. If it cannot, what was kept is damaged, and
+    is read again; and a pool that it can make nothing of is an error of that pool alone.
     """
     now = time.time()
+    made: dict[str, Any] = {}
     states: dict[str, State] = {}
     errors: dict[str, XapiError] = {}
     new: list[str] = []
@@ -76,23 +102,45 @@ def look(wanted: Sequence[Connection], kept: Kept, max_age: float | None) -> Fou
     def one(connection: Connection) -> None:
         options = dict(connection)
         hostname, pool = options.pop("hostname"), _key(connection)
-        entry = kept.get(pool) or {}
-        state = State.load(entry.get("state", ""))
-        if state and max_age is not None and (not max_age or 0 <= now - entry["read"] < max_age):
-            states[pool] = state
-            return
+        state, age = _kept(kept.get(pool), now)
         try:
+            if state and max_age is not None and (not max_age or 0 <= age < max_age):
+                try:
+                    states[pool], made[pool] = state, make(state, hostname)
+                    return
+                except _MALFORMED:
+                    state = None
             with Session(hostname, **options) as session:
-                states[pool] = read(session, state)
+                states[pool], made[pool] = _fetch(session, state, lambda found: make(found, hostname))
+            new.append(pool)
         except XapiError as error:
             errors[hostname] = error
-        else:
-            new.append(pool)
+        except _MALFORMED as error:
+            errors[hostname] = XapiError("MALFORMED", (), f"its records are not such as XAPI makes ({error!r})", "Is it XAPI?")
 
-    with ThreadPoolExecutor(max_workers=min(len(wanted), MAX_THREADS)) as workers:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(wanted), MAX_THREADS))) as workers:
         list(workers.map(one, wanted))
-    ordered = {pool: states[pool] for pool in map(_key, wanted) if pool in states}
-    return Found(ordered, errors, new)
+    read_ = {pool: states[pool] for pool in map(_key, wanted) if pool in made}
+    return Found({pool: made[pool] for pool in read_}, read_, errors, new)
+
+
+def _fetch(session: Session, known: State | None, make: Callable[[State], Any]) -> tuple[State, Any]:
+    if known:
+        try:
+            state = read(session, known)
+            return state, make(state)
+        except _MALFORMED:
+            pass  # what was kept is damaged
+    state = read(session)
+    return state, make(state)
+
+
+def _kept(entry: Any, now: float) -> tuple[State | None, float]:
+    """The state that a cache has of a pool, and how old it is."""
+    try:
+        return State.load(entry["state"]), now - entry["read"]
+    except (KeyError, TypeError):
+        return None, 0.0
 
 
 def _key(connection: Connection) -> str:

@@ -4,8 +4,6 @@
 """What an inventory makes of a pool."""
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.facts import (
     Preferences,
@@ -14,7 +12,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.inventory.facts import
     check_conditions,
     default_groups,
     matches,
-    unique_names,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import read
 
@@ -137,21 +134,6 @@ def test_a_host_has_no_power_state():
 def test_conditions_that_can_never_hold(conditions, says):
     with pytest.raises(ValueError, match=says):
         check_conditions("filters", conditions)
-
-
-def test_namesakes_are_told_apart_whatever_the_order():
-    named = [("web", "aaaaaaaa-1"), ("twin", "bbbbbbbb-1"), ("twin", "cccccccc-1"), ("db", "dddddddd-1")]
-    for order in itertools.permutations(named):
-        names, duplicates = unique_names(order)
-        assert dict(zip((uuid for _name, uuid in order), names, strict=True)) == {
-            "aaaaaaaa-1": "web", "bbbbbbbb-1": "twin-bbbbbbbb", "cccccccc-1": "twin-cccccccc", "dddddddd-1": "db",
-        }
-        assert duplicates == {"twin": ["bbbbbbbb-1", "cccccccc-1"]}
-
-
-def test_a_suffix_that_is_taken():
-    names, _unused = unique_names([("twin", "bbbbbbbb-1"), ("twin", "bbbbbbbb-2"), ("twin", "cccccccc-1"), ("twin-cccccccc", "d")])
-    assert names == ["twin-bbbbbbbb-1", "twin-bbbbbbbb-2", "twin-cccccccc-1", "twin-cccccccc"]
 
 
 def test_groups(pool):

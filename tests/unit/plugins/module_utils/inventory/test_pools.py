@@ -4,11 +4,14 @@
 """Several pools: how to reach them, what was kept of them, and what happens when one does not answer."""
 from __future__ import annotations
 
+import copy
+import re
 import threading
 import time
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory import pools
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.facts import Preferences, World
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import read
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiUnreachable
 
@@ -16,17 +19,22 @@ DEFAULTS = {"hostname": None, "username": "root", "password": None, "validate_ce
 
 
 def connect(given, many=()):
-    return pools.connections({**DEFAULTS, **given}, many, "/folder", lambda text: text.replace("{{ x }}", "secret"))
+    def template(_option, value):
+        return value.replace("{{ x }}", "secret") if isinstance(value, str) else value
+
+    return pools.connections({**DEFAULTS, **given}, many, "/folder", template)
 
 
 def test_what_a_pool_omits_is_taken_from_the_top():
-    assert connect({"hostname": "ignored", "password": "{{ x }}", "ca_path": "ca.pem"}, [
-        {"hostname": "a"}, {"hostname": "b", "password": "p", "validate_certs": "no", "ca_path": "/ca.pem", "timeout": "5"},
-    ]) == [
-        {**DEFAULTS, "hostname": "a", "password": "secret", "ca_path": "/folder/ca.pem"},
-        {"hostname": "b", "username": "root", "password": "p", "validate_certs": False, "ca_path": "/ca.pem", "timeout": 5},
+    wanted, wrong = connect({"hostname": "ignored", "password": "p{{ x }}", "ca_path": "ca.pem"}, [
+        {"hostname": "a"}, {"hostname": "b", "password": "{{ x }}", "validate_certs": "no", "ca_path": "/ca.pem", "timeout": "5"},
+    ])
+    assert wanted == [
+        {**DEFAULTS, "hostname": "a", "password": "p{{ x }}", "ca_path": "/folder/ca.pem"},  # from the environment: no template
+        {"hostname": "b", "username": "root", "password": "secret", "validate_certs": False, "ca_path": "/ca.pem", "timeout": 5},
     ]
-    assert connect({"hostname": "a", "password": "p"}) == [{**DEFAULTS, "hostname": "a", "password": "p"}]
+    assert wrong == {}
+    assert connect({"hostname": "a", "password": "p"}) == ([{**DEFAULTS, "hostname": "a", "password": "p"}], {})
 
 
 @pytest.mark.parametrize(("given", "many", "says"), [
@@ -34,10 +42,20 @@ def test_what_a_pool_omits_is_taken_from_the_top():
     ({"hostname": "a"}, [], "which password of a, .*XENSERVER_PASSWORD"),
     ({"hostname": "a", "password": "p"}, [{"username": "me"}], "which hostname"),
     ({"password": "p"}, [{"hostname": "a", "host": "b"}], "no option host"),
+    ({"password": "p"}, ["a"], "map of options"),
+    ({"password": "p"}, [{"hostname": "a", "timeout": "soon"}], "option timeout must be a number"),
+    ({"password": "p", "hostname": "a", "validate_certs": "flase"}, [], "option validate_certs must be true or false"),
 ])
-def test_what_is_missing(given, many, says):
-    with pytest.raises(ValueError, match=says):
-        connect(given, many)
+def test_what_is_missing_or_wrong(given, many, says):
+    wanted, wrong = connect(given, many)
+    assert wanted == []
+    assert re.search(says, *wrong.values())
+
+
+def test_a_pool_whose_options_are_wrong_leaves_the_others():
+    wanted, wrong = connect({"password": "p"}, [{"hostname": "a", "host": "x"}, 17, {"hostname": "b"}])
+    assert [connection["hostname"] for connection in wanted] == ["b"]
+    assert list(wrong) == ["a", "entry 2 of option pools"]
 
 
 @pytest.fixture
@@ -121,3 +139,50 @@ def test_pools_are_read_at_the_same_time(pool, monkeypatch):
 
     monkeypatch.setattr(pools, "Session", Login)
     assert len(pools.look(wanted("a", "b"), {}, None).states) == 2
+
+
+def shown(state, _hostname):
+    """Needs that the records are as XAPI makes them."""
+    world = World(state)
+    return sorted(world.facts(item, Preferences())["xapi_name"] for item in world.items())
+
+
+@pytest.mark.parametrize("change", [
+    {"name_label": None}, {"uuid": "../../etc"}, {"uuid": 7}, {"tags": None}, {"power_state": 1}, {"other_config": 5, "resident_on": []},
+])
+def test_a_pool_that_makes_no_sense_leaves_the_others(pool, monkeypatch, change):
+    good = copy.deepcopy(pool)
+    pool.add_vm(10, "odd", networks={"0/ip": "192.0.2.1"}, **change)
+
+    class Login:
+        def __init__(self, hostname, username, password, **options):
+            self.pool = pool if hostname == "a" else good
+
+        def __enter__(self):
+            return self.pool
+
+        def __exit__(self, *exc):
+            pass
+
+    monkeypatch.setattr(pools, "Session", Login)
+    found = pools.look(wanted("a", "b"), {}, None, shown)
+    assert found.made == {"root@b": ["alpha-1"]}
+    assert "records are not such as XAPI makes" in str(found.errors["a"])
+    assert found.new == ["root@b"]  # and nothing of it is kept
+
+
+@pytest.mark.parametrize("max_age", [60, None])
+@pytest.mark.parametrize("damage", [
+    lambda entry: "text", lambda entry: {}, lambda entry: {**entry, "read": "yesterday"},
+    lambda entry: {**entry, "state": entry["state"][:-9]},
+    lambda entry: {**entry, "state": entry["state"].replace("name_label", "name")},
+    lambda entry: {**entry, "state": re.sub(r'"VM":{', '"VM":{"r":[],', entry["state"])},
+])
+def test_a_damaged_cache_is_read_again(pool, asked, damage, max_age):
+    pool.add_vm(10, "web")
+    kept = pools.look(wanted("a", "b"), {}, 60, shown).keep({})
+    asked.clear()
+    found = pools.look(wanted("a", "b"), {**kept, "root@a": damage(kept["root@a"])}, max_age, shown)
+    assert found.made == {"root@a": ["alpha-1", "web"], "root@b": ["alpha-1", "web"]}
+    assert "root@a" in found.new
+    assert pools.State.load(found.keep(kept)["root@a"]["state"]) == read(pool)

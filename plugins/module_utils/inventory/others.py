@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An inventory that other sources have filled already: what is theirs is not touched, unless option adopt names it.
+
+Pools choose the names of guests and, by their tags, those of groups. Without this, a guest called as a host of another source
+would take that host's place, and a tag would bring it into a group of another source.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+from weakref import WeakKeyDictionary
+
+# Why there is a group: it says what XAPI says (DEFAULT), it was named by the file (NAMED), or by something in a pool (KEYED).
+DEFAULT, NAMED, KEYED = "default", "named", "keyed"
+OF_A_GROUP = "that a group has"
+OF_ANOTHER = "that another source has given to a host (option adopt names hosts that get the variables of such a guest)"
+
+# What this plugin made, whichever file was for: several files have their groups in common.
+_groups: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_hosts: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
+
+
+class Recorder:
+    """Stands for an inventory while Ansible constructs: what is wanted is looked through before it is done."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, dict[str, Any]] = {}
+        self.members: list[tuple[str, str]] = []
+        self.children: list[tuple[str, str]] = []
+
+    def set_variable(self, host: str, name: str, value: Any) -> None:
+        self.variables.setdefault(host, {})[name] = value
+
+    def add_group(self, group: str) -> str:
+        return group
+
+    def add_host(self, host: str, group: str | None = None) -> None:
+        if group:
+            self.members.append((group, host))
+
+    def add_child(self, group: str, child: str) -> None:
+        self.children.append((group, child))
+
+
+class Others:
+    """The inventory as one file may fill it. `reserved`: groups that it is going to make. `said`: what is to be said."""
+
+    def __init__(self, inventory: Any, source: str, adopt: Sequence[str], reserved: Collection[str] = ()) -> None:
+        self.inventory, self.source, self.adopt, self.reserved = inventory, source, adopt, reserved
+        self.said: list[str] = []
+        self._places: dict[tuple[str, str], str] = {}
+
+    def adopts(self, name: str) -> bool:
+        return any(fnmatchcase(name, str(pattern)) for pattern in self.adopt)
+
+    def taken(self, name: str, uuid: str) -> str:
+        """Why an object may not be called so; empty if it may."""
+        if name in self.inventory.groups or name in self.reserved:
+            return OF_A_GROUP
+        host = self.inventory.hosts.get(name)
+        return "" if host is None or self.adopts(name) or _hosts.get(host) == (self.source, uuid) else OF_ANOTHER
+
+    def add_host(self, name: str, uuid: str) -> tuple[Any, bool]:
+        """The host of that name, and whether it is another source's."""
+        theirs = name in self.inventory.hosts and _hosts.get(self.inventory.hosts[name]) != (self.source, uuid)
+        self.inventory.add_host(name)
+        host = self.inventory.hosts[name]
+        if not theirs:
+            _hosts[host] = (self.source, uuid)
+        return host, theirs
+
+    def add_group(self, name: str, kind: str) -> str:
+        """The name of a group that may be used for `name`; made if there is none."""
+        place = self._places.get((name, kind))
+        if place is None:
+            place, count = name, 1
+            while not self._free(place, kind):
+                place, count = f"{name}_{count + 1}", count + 1
+            if place != name:
+                self.said.append(f"{self._why(name)}. What belongs to {name} is in group {place} instead.")
+            if place not in self.inventory.groups:
+                self.inventory.add_group(place)
+                _groups[self.inventory.groups[place]] = kind
+            self._places[name, kind] = place
+        return place
+
+    def _why(self, name: str) -> str:
+        if name in self.inventory.hosts:
+            return f"A host is called {name}"
+        if name in self.reserved or self.inventory.groups.get(name) in _groups:
+            return f"Another option makes the group {name}"
+        return f"Another source made the group {name}, and option adopt does not name it"
+
+    def _free(self, name: str, kind: str) -> bool:
+        if kind == NAMED:
+            return True
+        if name in self.inventory.hosts or (kind == KEYED and name in self.reserved):
+            return False
+        group = self.inventory.groups.get(name)
+        if group is None or _groups.get(group) == kind:
+            return True
+        return group not in _groups and name not in ("all", "ungrouped") and self.adopts(name)
+
+    def add_child(self, group: str, child: str) -> None:
+        """A group below a group, unless that makes a circle."""
+        if any(each.name == group for each in self.inventory.groups[child].get_descendants(include_self=True)):
+            self.said.append(f"Group {child} is not put below group {group}, which is below it or is itself.")
+        else:
+            self.inventory.add_child(group, child)
