@@ -70,9 +70,7 @@ def live(environment: dict[str, str]) -> list[dict[str, Any]]:
     done = subprocess.run([*LIVE, "--list"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    # ansible-core 2.19 and newer mark text that is no template.
-    found = json.loads(done.stdout, object_hook=lambda item: item.get("__ansible_unsafe", item))
-    hosts = found["_meta"]["hostvars"]
+    hosts = json.loads(done.stdout)["_meta"]["hostvars"]
     return [{"name": name, **variables} for name, variables in sorted(hosts.items())]
 
 

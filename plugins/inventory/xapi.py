@@ -406,12 +406,9 @@ class Marks:
         return self._text(value) if kind is str else value
 
     def _text(self, text: str) -> str:
-        if evaluates(text):
-            marked = text if _trust else wrap_var(text)
-        else:
-            marked = _trust(text) if _trust else text
-        self._texts[text] = marked
-        return marked
+        mark = _trust if _trust and not evaluates(text) else wrap_var if not _trust and evaluates(text) else str
+        self._texts[text] = mark(text)
+        return self._texts[text]
 
     def plain(self, value: Any) -> Any:
         """What Ansible has composed of such values: the marks on it stay where there is something to evaluate."""

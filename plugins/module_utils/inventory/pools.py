@@ -16,6 +16,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import Xap
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 
 CONNECTION = ("hostname", "username", "password", "validate_certs", "ca_path", "timeout")
+TEXTS = ("hostname", "username", "password", "ca_path")
 MAX_THREADS = 16
 Connection = dict[str, Any]
 # By pool: {"read": seconds since the epoch, "state": text}.
@@ -67,6 +68,7 @@ def _connection(defaults: Mapping[str, Any], pool: Mapping[str, Any], folder: st
     if unknown:
         raise ValueError(f"pools: there is no option {unknown[0]}; possible are {', '.join(CONNECTION)}")
     merged = {**defaults, "hostname": None, **{key: value for key, value in pool.items() if value is not None}}
+    merged |= {key: str(merged[key]) for key in TEXTS if merged[key] is not None}  # YAML takes 12345 for a number
     for key, variable in (("hostname", "XENSERVER_HOST"), ("password", "XENSERVER_PASSWORD")):
         if not merged[key]:
             of = f" of {merged['hostname']}" if merged["hostname"] else ""

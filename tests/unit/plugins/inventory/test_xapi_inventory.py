@@ -89,7 +89,8 @@ def write(info: dict[str, Any], tmp_path: Path) -> Run:
     def run(**options: Any) -> list[str]:
         (tmp_path / "a.yml").write_text(LOCAL_FILE, encoding="utf-8")
         file = {"plugin": "nobloat.xen.xapi", "hostname": pool["url"], "username": pool["username"], **options}
-        (tmp_path / "b.xapi.yml").write_text(json.dumps(file), encoding="utf-8")
+        text = json.dumps(file).replace('"VAULT', '!vault "')  # JSON is YAML, up to tags
+        (tmp_path / "b.xapi.yml").write_text(text, encoding="utf-8")
         return [str(tmp_path / "a.yml"), str(tmp_path / "b.xapi.yml")]
 
     return run
@@ -265,6 +266,17 @@ def test_a_password_of_the_environment_is_no_template(listed: Run, info: dict[st
     _found, said = listed("-vvv", given="{{ s3cretThing }}", fails=True)
     assert "user name or the password" in said  # so it came as far as the login
     assert "s3cretThing" not in said
+
+
+def test_a_password_of_a_vault_is_no_template(listed: Run, info: dict[str, Any], tmp_path: Path) -> None:
+    pool, key = info["pools"][1], tmp_path / "key"
+    key.write_text("key", encoding="utf-8")
+    done = command("ansible-vault", "encrypt_string", "--vault-password-file", str(key), pool["password"], password="", cwd=tmp_path)
+    assert done.stdout.startswith("!vault |"), done.stderr
+    secret = "VAULT" + "\n".join(done.stdout.split()[2:])
+    for options in ({"hostname": pool["url"], "password": secret}, {"pools": [{"hostname": pool["url"], "password": secret}]}):
+        found, _said = listed("--vault-password-file", str(key), given="wrong", **options)
+        assert "bravo-web" in found["_meta"]["hostvars"]
 
 
 def test_a_template_that_fails_does_not_show_a_password(listed: Run, look: Run) -> None:

@@ -34,6 +34,7 @@ def test_what_a_pool_omits_is_taken_from_the_top():
         {"hostname": "b", "username": "root", "password": "secret", "validate_certs": False, "ca_path": "/ca.pem", "timeout": 5},
     ]
     assert wrong == {}
+    assert connect({}, [{"hostname": "a", "password": 12345}])[0][0]["password"] == "12345"
     assert connect({"hostname": "a", "password": "p"}) == ([{**DEFAULTS, "hostname": "a", "password": "p"}], {})
 
 
