@@ -8,6 +8,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,26 @@ def test_every_library_that_plugins_import_is_a_requirement() -> None:
     foreign = used - set(sys.stdlib_module_names) - {"ansible", "ansible_collections", "yaml", "jinja2"}
     stated = set(re.findall(r"^([A-Za-z0-9_-]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
     assert {{"passlib": "libpass"}.get(name, name) for name in foreign} <= stated
+
+
+def tasks_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a playbook or a task file that repeats itself."""
+    for each in value if isinstance(value, list) else value.values() if isinstance(value, dict) else []:
+        yield from tasks_in(each)
+    if isinstance(value, dict) and "until" in value:
+        yield value
+
+
+def test_a_password_is_not_sent_again_and_again() -> None:
+    """A login that was refused, or went to somebody who is not trusted, is none that one waits for."""
+    repeated = [
+        (path.relative_to(ROOT).as_posix(), task["name"], task["until"])
+        for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]
+        for task in tasks_in(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if {key.removeprefix("nobloat.xen.") for key in task} & set(SPEAK_XAPI)
+    ]
+    assert len(repeated) > 4
+    assert [each for each in repeated if re.search("failed|succeeded|success", each[2]) and "xapi_error" not in each[2]] == []
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)

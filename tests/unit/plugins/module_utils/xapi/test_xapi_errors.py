@@ -10,7 +10,13 @@ import os
 import re
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import HINTS, Ambiguous, NotFound, XapiError
+from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import (
+    HINTS,
+    Ambiguous,
+    NotFound,
+    XapiError,
+    XapiUnreachable,
+)
 
 DATAMODEL = os.path.join(os.path.dirname(__file__), *[".."] * 6, "shared", "reference", "xapi-datamodel.json")
 
@@ -73,3 +79,13 @@ def test_codes_and_parameters_are_xapis():
         assert max(used, default=-1) < len(known[code]), code
         classes = {cls for text in texts for cls in re.findall(r"\{\d:(\w+)\}", text)}
         assert classes <= model["classes"].keys(), code
+
+
+@pytest.mark.parametrize(("error", "not_yet"), [
+    (XapiUnreachable("UNREACHABLE", "x"), True), (XapiUnreachable("TIMEOUT", "x"), True), (XapiError("HOST_STILL_BOOTING"), True),
+    (XapiUnreachable("UNREACHABLE", "x", sent=True), False), (XapiUnreachable("TIMEOUT", "x", sent=True), False),
+    (XapiUnreachable("CERTIFICATE_INVALID", "x"), False), (XapiUnreachable("NOT_XAPI", "x", sent=True), False),
+    (XapiError("SESSION_AUTHENTICATION_FAILED"), False),
+])
+def test_who_may_be_sent_a_password_once_more(error: XapiError, not_yet: bool) -> None:
+    assert error.not_yet is not_yet
