@@ -56,7 +56,7 @@ WAIT_SPEC: dict[str, dict[str, Any]] = {
 Plan = TypeVar("Plan")
 
 # Options that XAPI is never sent as they are.
-UNSENT = frozenset({"session", "ca_path", "user_data", "meta_data", "network_config"})
+UNSENT = frozenset({"session", "ca_path", "path", "user_data", "meta_data", "network_config"})
 
 # The action plugin shows at -v what a module writes to the file that this variable names.
 PROGRESS_VARIABLE = "NOBLOAT_XEN_PROGRESS"

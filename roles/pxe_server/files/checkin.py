@@ -41,12 +41,14 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 LONGEST = 4096  # bytes of a request's body, and of all before it
 PATIENCE = 10.0  # seconds for a whole request
+WAITS, ANSWER = (0.0, 5.0, 30.0), 30.0  # seconds before each call-back, and for its answer
 MOST, MOST_OF_ONE = 256, 8  # connections at once
 BEFORE = {"started": "armed", "complete": "started", "failed": "started", "ready": "complete"}
 LAST = ("failed", "ready")
@@ -63,6 +65,23 @@ log = logging.getLogger("checkin")
 
 def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def answer_to(request: urllib.request.Request) -> str:
+    """The status of an answer, or why there is none, after ANSWER seconds: urllib gives each read the whole time anew."""
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER) as answer:
+                said.append(f"{answer.status}")
+        except (OSError, HTTPException, ValueError) as error:  # ValueError is an URL that is none
+            said.append(f"failed: {error}")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(ANSWER)
+    return said[0] if said else f"failed: no answer within {ANSWER:g} seconds"
 
 
 class Refused(Exception):
@@ -191,14 +210,11 @@ class Desk:
         request = urllib.request.Request(
             self.callback["url"], json.dumps(body).encode(), {"Content-Type": "application/json"})
         said = ""
-        for wait in (0, 5, 30):
+        for wait in WAITS:
             time.sleep(wait)
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    said = f"{answer.status}"
-                    break
-            except (OSError, ValueError) as error:  # of urllib, all are OSErrors; ValueError is an URL that is none
-                said = f"failed: {error}"
+            said = answer_to(request)
+            if not said.startswith("failed"):
+                break
         log.info("%s: call-back: %s", host, said)
         with self.alone():
             known = self.read(host)

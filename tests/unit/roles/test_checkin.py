@@ -396,6 +396,39 @@ def test_awx_is_called_back_once_for_what_is_complete(make: Callable[..., World]
         assert calls == []
 
 
+@pytest.mark.parametrize(("first", "then", "words"), [
+    (b"HTTP/1.1 202 OK\r\n", b"X: y\r\n", "failed: no answer within 0.5 seconds"), (b"nonsense\r\n\r\n", b"", "failed: nonsense")])
+def test_an_awx_that_never_ends_its_answer(make: Callable[..., World], checkin: ModuleType, monkeypatch: pytest.MonkeyPatch,
+                                           first: bytes, then: bytes, words: str) -> None:
+    monkeypatch.setattr(checkin, "WAITS", (0.0,), raising=False)
+    monkeypatch.setattr(checkin, "ANSWER", 0.5, raising=False)
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as link:
+            text = link.recv(65536)
+            while text and not text.endswith(b"}}"):
+                text = link.recv(65536)
+            link.sendall(first)
+            while then and not over.wait(0.05):
+                link.sendall(then)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            world = make({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "host_config_key": "key"})
+            world.arm()
+            assert [world.ask("started"), world.ask("complete")] == [204, 204]
+            deadline = time.monotonic() + 10
+            while "callback" not in world.state() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            over.set()
+            thread.join()
+    assert world.state()["callback"].startswith(words)
+
+
 @pytest.mark.parametrize("program", ["curl", "wget", "python3"])
 def test_the_hosts_own_script_checks_in(world: World, tmp_path: Path, program: str) -> None:
     """With what there is, in a shell; the folder of programs has no other one of the three."""
