@@ -95,7 +95,7 @@ notes:
   - Host variables of all are C(xapi_type) (V(vm) or V(host)), C(xapi_name), C(xapi_uuid), C(xapi_pool), C(xapi_host) (of a
     guest, the host that it is on, or empty), C(xapi_description), C(xapi_tags), C(xapi_other_config), C(xapi_memory)
     (bytes), C(xapi_ip_addresses), and C(ansible_host) if an address is known.
-  - Guests have C(xapi_power_state), C(xapi_vcpus), C(xapi_networks) (a list with C(device), C(network), C(network_uuid),
+  - Guests have C(xapi_power_state), C(xapi_vcpus), C(xapi_nics) (a list with C(device), C(network), C(network_uuid),
     C(mac), C(ip_addresses)), C(xapi_os) and C(xapi_tools) (as the guest's agent reports them).
   - Hosts have C(xapi_coordinator), C(xapi_enabled), C(xapi_live), C(xapi_cpus), C(xapi_version).
   - The cache holds what was read, not what this file makes of it; filters and groups can be changed at any time. It needs a

@@ -12,7 +12,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.hosts.certificate impo
     presents,
     view,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import pif_view
+from ansible_collections.nobloat.xen.plugins.module_utils.network.addresses import pif_view
 
 Record = dict[str, Any]
 
@@ -34,7 +34,7 @@ def host_facts(
 ) -> Record:
     """A host with its facts. `pifs`, `certificates`: at least its own; `networks`: by reference; `coordinator`: a host's."""
     own = [pif for pif in pifs if pif["host"] == record["ref"]]
-    shown = [{**pif_view(pif), "network": networks.get(pif["network"], {}).get("name_label", "")} for pif in own]
+    shown = [{**pif_view(pif), "mtu": pif["MTU"], "network": networks.get(pif["network"], {}).get("name_label", "")} for pif in own]
     guests = set(record["resident_VMs"]) - {record["control_domain"]}
     return {
         **host_view(record),
@@ -48,7 +48,7 @@ def host_facts(
         "edition": record["edition"],
         "certificate": next((view(each) for each in certificates if presents(each, record["ref"])), None),
         "pending_guidances": sorted(record.get("pending_guidances", ())),
-        "guest_count": len(guests),
+        "vm_count": len(guests),
         "pifs": sorted(shown, key=lambda pif: (pif["device"], -1 if pif["vlan"] is None else pif["vlan"])),
     }
 

@@ -161,7 +161,7 @@ hosts:
       type: list
       elements: str
       sample: []
-    guest_count:
+    vm_count:
       description: Number of guests that run there.
       type: int
       sample: 7
@@ -193,7 +193,7 @@ hosts:
         mac:
           description: MAC address.
           type: str
-          sample: 52:54:00:12:34:56
+          sample: "52:54:00:12:34:56"
         mtu:
           description: MTU in bytes that the device has.
           type: int
@@ -207,9 +207,9 @@ hosts:
           type: bool
           sample: false
         ip_mode:
-          description: How it gets its address, one of V(None), V(DHCP), V(Static).
+          description: Where the IPv4 address comes from, one of V(none), V(dhcp), V(static).
           type: str
-          sample: Static
+          sample: static
         ip:
           description: IPv4 address; empty if it has none.
           type: str
@@ -223,10 +223,22 @@ hosts:
           type: str
           sample: 192.0.2.1
         dns:
-          description: Name servers.
+          description: Name servers, those with IPv4 addresses first.
           type: list
           elements: str
           sample: [192.0.2.53]
+        ipv6_mode:
+          description: Where the IPv6 address comes from, one of V(none), V(dhcp), V(static), V(autoconf).
+          type: str
+          sample: none
+        ipv6:
+          description: IPv6 address with the length of its prefix; empty if it has none.
+          type: str
+          sample: ""
+        ipv6_gateway:
+          description: IPv6 gateway.
+          type: str
+          sample: ""
 """
 
 from typing import Any

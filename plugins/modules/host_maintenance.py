@@ -37,7 +37,7 @@ options:
   move_disks:
     description:
       - Whether guests with disks that only this host sees leave together with their disks (storage live migration), to the host that
-        has most room for both; and with O(state=absent) and O(return_guests=true), whether their disks come back with them.
+        has most room for both; and with O(state=absent) and O(return_vms=true), whether their disks come back with them.
       - Guests that are shut down or suspended leave then, too, if their disks are only here.
       - Without it, such a guest keeps the host from being emptied, unless it is shut down.
     type: bool
@@ -48,7 +48,7 @@ options:
       - If omitted, XAPI does as it likes, which is to enable it. Only used when the host is disabled by this run; older
         versions of XAPI refuse it.
     type: bool
-  return_guests:
+  return_vms:
     description:
       - Whether O(state=absent) brings the guests back that left for the maintenance. Those that were shut down meanwhile stay so.
       - A guest that cannot come back does not keep the others away. The module fails in the end, and tries it again in the
@@ -80,7 +80,7 @@ EXAMPLES = r"""
   nobloat.xen.host_maintenance:
     name: xcp2
     state: absent
-    return_guests: true
+    return_vms: true
 
 - name: Empty a host of a pool without shared storage, disks included
   nobloat.xen.host_maintenance:
@@ -120,12 +120,12 @@ host:
       description: Whether this module has taken it into maintenance, and not somebody else who has disabled it.
       type: bool
       sample: true
-    guests:
+    vms:
       description: Names of the guests that run there.
       type: list
       elements: str
       sample: []
-    guests_away:
+    vms_away:
       description: Names of the guests that have left it for its maintenance.
       type: list
       elements: str
@@ -136,7 +136,7 @@ obstacles:
   type: list
   elements: dict
   contains:
-    guest:
+    vm:
       description: Name of the guest.
       type: str
       sample: gpu1
@@ -174,7 +174,7 @@ SPEC = {
     "network": {"type": "str"},
     "move_disks": {"type": "bool", "default": False},
     "auto_enable": {"type": "bool"},
-    "return_guests": {"type": "bool", "default": False},
+    "return_vms": {"type": "bool", "default": False},
     **MIRRORS_SPEC,
 }
 

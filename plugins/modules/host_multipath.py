@@ -21,7 +21,7 @@ options:
       - Name or uuid of the host.
     type: str
     required: true
-  enabled:
+  multipathing:
     description:
       - Whether the host uses multipathing.
     type: bool
@@ -50,7 +50,7 @@ EXAMPLES = r"""
     - nobloat.xen.host_maintenance:
         name: xcp2
         state: absent
-        return_guests: true
+        return_vms: true
 """
 
 RETURN = r"""
@@ -90,7 +90,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 
 SPEC = {
     "name": {"type": "str", "required": True},
-    "enabled": {"type": "bool", "default": True},
+    "multipathing": {"type": "bool", "default": True},
 }
 
 
@@ -100,7 +100,7 @@ def view(host: Record, pbds: list[Record], srs: Records) -> Record:
 
 
 def plan(module: XapiModule) -> ChangeSet:
-    wanted, call, run = module.params["enabled"], module.xapi.call, module.run
+    wanted, call, run = module.params["multipathing"], module.xapi.call, module.run
     host = records.find(module.xapi, "host", module.params["name"])
     ref, name = host["ref"], host["name_label"]
     pbds, srs = capable(module, host)

@@ -21,13 +21,13 @@ options:
     required: true
   state:
     description:
-      - V(running) powers it on, in the way that O(power_on) says or said. V(shutdown) shuts it down.
+      - V(running) powers it on, in the way that O(power_on) says or said. V(halted) shuts it down.
       - V(restarted) reboots it, each time the module runs.
       - A host that goes down is disabled first. XAPI enables it when it boots, unless it was disabled for longer, see
         O(nobloat.xen.host_maintenance#module:auto_enable).
       - If omitted, the power state is left alone.
     type: str
-    choices: [running, shutdown, restarted]
+    choices: [running, halted, restarted]
   force:
     description:
       - Reboot or shut down although guests are there. XAPI then moves them to other hosts, or stops those that it cannot move.
@@ -89,7 +89,7 @@ EXAMPLES = r"""
 - name: Say how it can be powered on, and shut it down
   nobloat.xen.host_power:
     name: xcp3
-    state: shutdown
+    state: halted
     power_on:
       mode: ipmi
       address: 192.0.2.113
@@ -116,8 +116,8 @@ host:
       description: Unique identifier.
       type: str
       sample: 0a4f0d4e-5f7f-4ed7-9d1f-9f6f3a8a51c2
-    state:
-      description: Whether it is V(running), so alive as far as the coordinator knows, or V(shutdown).
+    power_state:
+      description: Whether it is V(running), so alive as far as the coordinator knows, or V(halted).
       type: str
       sample: running
     enabled:
@@ -147,7 +147,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModu
 
 SPEC = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["running", "shutdown", "restarted"]},
+    "state": {"type": "str", "choices": ["running", "halted", "restarted"]},
     "force": {"type": "bool", "default": False},
     "wait_enabled": {"type": "bool", "default": True},
     "power_on": {"type": "dict", "options": POWER_ON_SPEC},

@@ -132,7 +132,7 @@ networks:
         mac:
           description: MAC address.
           type: str
-          sample: 52:54:00:12:34:56
+          sample: "52:54:00:12:34:56"
         mtu:
           description: MTU in bytes that the device has.
           type: int
@@ -146,9 +146,9 @@ networks:
           type: bool
           sample: false
         ip_mode:
-          description: How it gets its address, one of V(None), V(DHCP), V(Static).
+          description: Where the IPv4 address comes from, one of V(none), V(dhcp), V(static).
           type: str
-          sample: Static
+          sample: static
         ip:
           description: IPv4 address; empty if it has none.
           type: str
@@ -162,20 +162,30 @@ networks:
           type: str
           sample: 192.0.2.1
         dns:
-          description: Name servers.
+          description: Name servers, those with IPv4 addresses first.
           type: list
           elements: str
           sample: [192.0.2.53]
+        ipv6_mode:
+          description: Where the IPv6 address comes from, one of V(none), V(dhcp), V(static), V(autoconf).
+          type: str
+          sample: none
+        ipv6:
+          description: IPv6 address with the length of its prefix; empty if it has none.
+          type: str
+          sample: ""
+        ipv6_gateway:
+          description: IPv6 gateway.
+          type: str
+          sample: ""
 """
 
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import matching
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
-    network_view,
-    pif_view,
-)
+from ansible_collections.nobloat.xen.plugins.module_utils.network.addresses import pif_view
+from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import network_view
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records
 
 SPEC = {"name": {"type": "str"}}
@@ -195,7 +205,7 @@ def look(module: XapiModule) -> dict[str, Any]:
 
 def view(network: dict[str, Any], pifs: list[dict[str, Any]], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A network with its PIFs. `pifs`: its own; `hosts`: by reference."""
-    shown = [{"host": hosts[pif["host"]]["name_label"], **pif_view(pif)} for pif in pifs if pif["host"] in hosts]
+    shown = [{"host": hosts[pif["host"]]["name_label"], **pif_view(pif), "mtu": pif["MTU"]} for pif in pifs if pif["host"] in hosts]
     return {
         **network_view(network, pifs, hosts),
         "managed": network["managed"],

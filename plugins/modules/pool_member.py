@@ -122,7 +122,7 @@ member:
       sample: false
 obstacles:
   description:
-    - What keeps the host from joining (C(reason) and C(cure)), or would be lost with it (C(sr), C(uuid), C(vdis), C(guests)).
+    - What keeps the host from joining (C(reason) and C(cure)), or would be lost with it (C(sr), C(uuid), C(vdis), C(vms)).
   returned: when that is why it failed
   type: list
   elements: dict
@@ -313,7 +313,7 @@ def refuse_loss(module: XapiModule, host: Record) -> None:
                             select(module.xapi, "VM", refs={vbd["VM"] for vbd in vbds.values()}), vbds)
     if lost:
         def line(item: dict[str, Any]) -> str:
-            whose = f", of {', '.join(item['guests'])}" if item["guests"] else ""
+            whose = f", of {', '.join(item['vms'])}" if item["vms"] else ""
             return f"- SR {item['sr']} ({item['uuid']}) holds {item['vdis']} disks{whose}."
 
         raise Refused(

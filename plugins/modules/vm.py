@@ -292,9 +292,15 @@ vms:
     - {name: web2, changed: false, failed: true, msg: there is no network with the name or uuid 'frontent'}
 task:
   description: The XAPI task of the last operation, which goes on.
-  returned: with O(wait=false), if there was a long operation
+  returned: with O(name) and O(wait=false), if there was a long operation
   type: str
   sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
+tasks:
+  description: The XAPI tasks of the last operations of all guests, which go on.
+  returned: with O(vms) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
 from collections.abc import Sequence

@@ -33,12 +33,12 @@ options:
   state:
     description:
       - V(running) starts, resumes or unpauses.
-      - V(shutdown) asks the guest to shut down, and powers it off if it cannot be asked or does not do it in O(shutdown_timeout).
+      - V(halted) asks the guest to shut down, and powers it off if it cannot be asked or does not do it in O(shutdown_timeout).
         A suspended guest is resumed first.
-      - V(suspended) writes memory to disk, V(paused) stops the virtual CPUs. A guest that is shut down can be paused, but not suspended.
-      - V(restarted) reboots in the same way as V(shutdown) shuts down, each time the module runs. A guest that is shut down is started.
+      - V(suspended) writes memory to disk, V(paused) stops the virtual CPUs. A halted guest can be paused, but not suspended.
+      - V(restarted) reboots in the same way as V(halted) shuts down, each time the module runs. A halted guest is started.
     type: str
-    choices: [running, shutdown, suspended, paused, restarted]
+    choices: [running, halted, suspended, paused, restarted]
     default: running
   host:
     description:
@@ -49,8 +49,8 @@ options:
       - The host that runs the guest, as the pool believes, is off for certain. The pool is told that the guest is shut down (its
         power state is reset), before anything else is done. If the guest still runs there, and is started elsewhere, it destroys
         its disks; see role C(nobloat.xen.mirror_guard) and M(nobloat.xen.guest_guard) for mirrored guests.
-      - Refused if the host takes connections where XAPI listens, whatever comes of them. Without effect on a guest that is shut
-        down or suspended, or on O(host) already.
+      - Refused if the host takes connections where XAPI listens, whatever comes of them. Without effect on a guest that is
+        halted or suspended, or on O(host) already.
     type: bool
     default: false
   force:
@@ -102,7 +102,7 @@ EXAMPLES = r"""
 
 - name: Shut several guests down, one of them at once
   nobloat.xen.vm_power:
-    state: shutdown
+    state: halted
     shutdown_timeout: 120
     vms:
       - name: web1
@@ -137,8 +137,8 @@ vm:
       description: Unique identifier.
       type: str
       sample: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10
-    state:
-      description: Power state, in the words of O(state).
+    power_state:
+      description: Power state, one of V(running), V(halted), V(suspended), V(paused).
       type: str
       sample: running
     host:
@@ -165,11 +165,11 @@ vms:
   type: list
   elements: dict
   sample:
-    - {name: web1, changed: true, failed: false, vm: {name: web1, state: running, host: xcp2}}
+    - {name: web1, changed: true, failed: false, vm: {name: web1, power_state: running, host: xcp2}}
     - {name: web9, changed: false, failed: true, msg: there is no guest with the name or uuid 'web9'}
 task:
   description: The XAPI task of the last operation, which goes on.
-  returned: with O(wait=false), if there was a long operation
+  returned: with O(name) and O(wait=false), if there was a long operation
   type: str
   sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
 tasks:

@@ -7,7 +7,8 @@
 
 Runs `ansible-test integration --local` in the collection tree it stands in (a tree below ansible_collections/nobloat/xen),
 and then checks that every state module was proven (see targets/setup_contract/action_plugins/prove.py): that it changed
-something as check mode had foretold, changed nothing the second time, and failed clearly at least once.
+something as check mode had foretold, changed nothing the second time, and failed clearly at least once; and that every module
+that just looks returns what its documentation says.
 
 A target that needs another pool than that of scenario.yml says so in its files/scenario.yml: `pool`, keys that replace those
 of its pool, and `more`, further pools, which it knows as TARGET-NAME.
@@ -43,17 +44,25 @@ def state_modules() -> list[str]:
     return [name for name in groups["all"] if not name.endswith("_info") and name not in ("session", "guest_guard", "pool_coordinator")]
 
 
-def unproven(entries: list[dict[str, Any]], modules: list[str]) -> list[str]:
+def info_modules() -> list[str]:
+    """All modules that just look at a pool."""
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    return [name for name in groups["all"] if name.endswith("_info")]
+
+
+def unproven(entries: list[dict[str, Any]], modules: list[str], looking: list[str]) -> list[str]:
     """What is missing in the evidence, one line per module and property."""
     wanted = {
         "a change, predicted by check mode and idempotent": lambda entry: not entry["fails"] and entry["changed"] and entry["again"],
         "a clear failure that leaves the pool alone": lambda entry: entry["fails"],
     }
-    return [
+    lines = [
         f"{module}: {what}"
         for module in modules for what, test in wanted.items()
         if not any(entry["module"] == f"nobloat.xen.{module}" and test(entry) for entry in entries)
     ]
+    seen = {entry["module"] for entry in entries if not entry["fails"]}
+    return lines + [f"{module}: what it returns, as documented" for module in looking if f"nobloat.xen.{module}" not in seen]
 
 
 def pools_of(target: str, usual: dict[str, Any]) -> list[dict[str, Any]]:
@@ -101,7 +110,8 @@ def main() -> int:
             finally:
                 config.unlink()
         entries = [json.loads(line) for line in proven.read_text(encoding="utf-8").splitlines()]
-    missing = unproven(entries, [name for name in state_modules() if name in chosen or chosen == targets()])
+    missing = unproven(entries, *([name for name in names if name in chosen or chosen == targets()]
+                                  for names in (state_modules(), info_modules())))
     print("\n".join(f"NOT PROVEN  {line}" for line in missing))
     print(f"{len(entries)} calls proven in {len(chosen)} targets, {len(missing)} proofs missing")
     return code or bool(missing)

@@ -88,7 +88,7 @@ def test_restore_of_the_disk(lab: Lab) -> None:
     sh(lab, "web1", "rm -r /srv/etc; echo later > /srv/later; sync")
     fails(lab, "runs on", "restore", overwrite=True, **DISK)
     assert sh(lab, "web1", "cat /srv/later") == "later"
-    run(lab, POWER.replace("WANTED", "shutdown")).ok()
+    run(lab, POWER.replace("WANTED", "halted")).ok()
     fails(lab, "use overwrite: true", "restore", **DISK)
     would = run(lab, "restore", check=True, overwrite=True, **DISK).ok()
     assert would.changed
@@ -106,7 +106,7 @@ def test_restore_of_the_disk(lab: Lab) -> None:
 
 def test_somebody_begins_to_use_the_disk_on_the_other_node_meanwhile(lab: Lab) -> None:
     """The restore is told by that node, once nobody else can begin, and leaves the disk as it was."""
-    run(lab, POWER.replace("WANTED", "shutdown")).ok()
+    run(lab, POWER.replace("WANTED", "halted")).ok()
     image = sh(lab, "node2", "ls /srv/backup/web1-data/*/disk.img")
     examine = "mdadm --examine /dev/vg0/web1-data; dd if=/dev/vg0/web1-data iflag=direct bs=1M status=none | sha256sum"
     before = [sh(lab, node, examine) for node in ("node1", "node2")]

@@ -97,6 +97,54 @@ def test_every_return_value_has_a_sample(path: Path) -> None:
         assert "sample" in value or "contains" in value, name
 
 
+# Words for one thing that a module could say instead of the one that all others say: {word: the right one}. In modules that
+# speak to a pool things have XAPI's names; what is only on nodes (a leg, a lease) has those of the mirror, and a guest is a guest.
+SYNONYMS = {"guest": "vm", "guests": "vms", "shutdown": "halted", "master": "coordinator", "nameservers": "dns", "proto": "ip_mode",
+            "multipath": "multipathing"}
+TYPES = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "list": (list,), "dict": (dict,)}
+
+
+def words(path: Path, text: str, inner: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """All options (or return values) of a module with those inside of them: (where, name, what is said of it)."""
+    def walk(level: dict[str, Any], where: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for name, value in level.items():
+            yield f"{where}.{name}", name, value
+            yield from walk(value.get(inner, {}), f"{where}.{name}")
+
+    documented = yaml.safe_load(texts(path)[text])
+    return list(walk(documented.get("options", {}) if text == "DOCUMENTATION" else documented, path.stem))
+
+
+OPTIONS = [word for path in MODULES for word in words(path, "DOCUMENTATION", "suboptions")]
+RETURNED = [word for path in MODULES for word in words(path, "RETURN", "contains")]
+
+
+def test_samples_are_of_the_type_that_is_said() -> None:
+    """YAML reads an unquoted MAC address as a number in base 60."""
+    wrong = [where for where, _name, value in RETURNED
+             if value.get("sample") is not None and type(value["sample"]) not in TYPES[value["type"]]]
+    assert wrong == []
+
+
+def test_what_is_returned_is_said_in_the_words_of_the_options() -> None:
+    """A value that one module takes (ip_mode: static), no other returns as something else (Static)."""
+    choices: dict[str, set[str]] = {}
+    for _where, name, value in OPTIONS:
+        choices.setdefault(name, set()).update(value.get("choices", []))
+    both = [(where, name, value["sample"]) for where, name, value in RETURNED if choices.get(name) and isinstance(value.get("sample"), str)]
+    wrong = [(where, sample) for where, name, sample in both
+             if sample not in choices[name] and sample.lower() in {choice.lower() for choice in choices[name]}]
+    assert len(both) > 10
+    assert wrong == []
+
+
+def test_one_word_for_one_thing() -> None:
+    pools = {name for name in SPEAK_XAPI if name != "guest_guard"}  # that one is about legs and leases
+    used = [where for where, name, value in [*OPTIONS, *RETURNED]
+            if where.partition(".")[0] in pools and {name, *map(str, value.get("choices", []))} & SYNONYMS.keys()]
+    assert used == []
+
+
 @pytest.mark.parametrize("path", ROLES, ids=lambda path: path.name)
 def test_roles_declare_all_their_variables(path: Path) -> None:
     """Defaults are options of the role's specification, with its name in front."""

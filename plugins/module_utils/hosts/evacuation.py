@@ -66,15 +66,15 @@ def read_scene(session: Session, host: Record, hosts: Records, live: set[str], r
 
 
 def obstacles(scene: Scene, reasons: Mapping[str, list[str]]) -> list[Record]:
-    """The guests that cannot leave: {guest, uuid, code, reason, cure}, sorted by name."""
+    """The guests that cannot leave: {vm, uuid, code, reason, cure}, sorted by name."""
     found = []
     for ref, (code, *params) in reasons.items():
         vm = scene.vms.get(ref)
         if vm is None:  # gone meanwhile
             continue
         reason, cure = explain(scene, vm, code, params)
-        found.append({"guest": vm["name_label"], "uuid": vm["uuid"], "code": code, "reason": reason, "cure": cure})
-    return sorted(found, key=lambda item: (item["guest"], item["uuid"]))
+        found.append({"vm": vm["name_label"], "uuid": vm["uuid"], "code": code, "reason": reason, "cure": cure})
+    return sorted(found, key=lambda item: (item["vm"], item["uuid"]))
 
 
 def explain(scene: Scene, vm: Record, code: str, params: list[str]) -> tuple[str, str]:

@@ -132,7 +132,7 @@ def _networks(host: Side, pool: Side) -> list[tuple[str, str]]:
 
 
 def precious(host: Record, srs: Records, pbds: Records, vdis: Records, vms: Records, vbds: Records) -> list[Record]:
-    """The local SRs of a member that would be wiped with what is on them: {sr, uuid, vdis, guests}; without ISO libraries."""
+    """The local SRs of a member that would be wiped with what is on them: {sr, uuid, vdis, vms}; without ISO libraries."""
     found = []
     for sr in srs.values():
         places = [pbd["host"] for pbd in pbds.values() if pbd["SR"] == sr["ref"]]
@@ -143,5 +143,5 @@ def precious(host: Record, srs: Records, pbds: Records, vdis: Records, vms: Reco
             continue
         used = {vbd["VM"] for vbd in vbds.values() for vdi in disks if vbd["VDI"] == vdi["ref"] and vbd["VM"] != NULL}
         guests = sorted(vms[ref]["name_label"] for ref in used if ref in vms and not vms[ref]["is_a_snapshot"])
-        found.append({"sr": sr["name_label"], "uuid": sr["uuid"], "vdis": len(disks), "guests": guests})
+        found.append({"sr": sr["name_label"], "uuid": sr["uuid"], "vdis": len(disks), "vms": guests})
     return sorted(found, key=lambda item: (item["sr"], item["uuid"]))

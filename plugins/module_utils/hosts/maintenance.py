@@ -38,7 +38,7 @@ def names(vms: Iterable[Record]) -> list[str]:
 
 def listing(told: Iterable[Record]) -> str:
     """Obstacles as lines of a message."""
-    return "\n".join(f"{item['guest']}: {item['reason']}. {item['cure']}".strip() for item in told)
+    return "\n".join(f"{item['vm']}: {item['reason']}. {item['cure']}".strip() for item in told)
 
 
 class Maintenance:
@@ -68,8 +68,8 @@ class Maintenance:
             "enabled": enabled,
             "maintenance": not enabled and not self.guests,
             "entered": NOTE in self.host["other_config"],
-            "guests": names(self.guests),
-            "guests_away": names(self.away),
+            "vms": names(self.guests),
+            "vms_away": names(self.away),
         }
 
     # -- into it
@@ -83,7 +83,7 @@ class Maintenance:
         refuse_last(self.module, self.host, self.hosts)
         moves = self._check() if self.guests or self.bound.vms else []
         after = self.changes.after
-        after.update(enabled=False, maintenance=True, entered=True, guests=[], guests_away=names(self._leaving().values()))
+        after.update(enabled=False, maintenance=True, entered=True, vms=[], vms_away=names(self._leaving().values()))
         self.changes.step("note the guests that leave", self._note, undo=self._renote)
         # XAPI moves the disks of a guest that does not run by an enabled host that sees them.
         idle = [move for move in moves if move.vm["power_state"] != "Running"]
@@ -111,12 +111,12 @@ class Maintenance:
         carried = {vm["uuid"] for vm in self.bound.vms.values()}
         found = [item for item in obstacles(scene, reasons) if item["code"] != "VM_REQUIRES_SR" or item["uuid"] not in carried]
         found += [{
-            "guest": vm["name_label"], "uuid": vm["uuid"], "code": "VM_REQUIRES_SR",
+            "vm": vm["name_label"], "uuid": vm["uuid"], "code": "VM_REQUIRES_SR",
             "reason": "no other enabled host has room for its memory and its disks",
             "cure": "Make room on another host, enable one, or remove the guest.",
         } for vm in homeless if vm["uuid"] not in {item["uuid"] for item in found}]
         found += [{
-            "guest": vm["name_label"], "uuid": vm["uuid"], "code": "OPERATION_BLOCKED",
+            "vm": vm["name_label"], "uuid": vm["uuid"], "code": "OPERATION_BLOCKED",
             "reason": f"its move is blocked: {vm['blocked_operations']['migrate_send']}",
             "cure": "Remove migrate_send from its blocked_operations.",
         } for vm in self.bound.vms.values() if "migrate_send" in vm["blocked_operations"]]
@@ -160,7 +160,7 @@ class Maintenance:
         if gone:
             self.module.warn(
                 f"{', '.join(names(gone))} had left host {self.host['name_label']} already. "
-                "Run again to go on, or with state=absent and return_guests=true to bring them back."
+                "Run again to go on, or with state=absent and return_vms=true to bring them back."
             )
 
     def _write_note(self, text: str | None) -> None:
@@ -179,10 +179,10 @@ class Maintenance:
             return self.changes
         if self.ref not in self.live:
             raise ValueError(f"Host {self.host['name_label']} is not alive. Bring it back first.")
-        returning = self._returning() if self.module.params["return_guests"] else []
+        returning = self._returning() if self.module.params["return_vms"] else []
         self.changes.after.update(
-            enabled=True, maintenance=False, entered=False, guests_away=[],
-            guests=names([*self.guests, *(vm for vm in returning if vm["power_state"] == "Running")]))
+            enabled=True, maintenance=False, entered=False, vms_away=[],
+            vms=names([*self.guests, *(vm for vm in returning if vm["power_state"] == "Running")]))
         if not self.host["enabled"]:
             self.changes.step(
                 f"enable host {self.host['name_label']}", lambda: ignore(self.module.run("host.enable", self.ref)),
@@ -229,7 +229,7 @@ class Maintenance:
         if failed:
             self._write_note(",".join(sorted(failed)))
             told: list[dict[str, Any]] = [
-                {"guest": vm["name_label"], "uuid": uuid, "code": error.code, "reason": str(error), "cure": error.hint}
+                {"vm": vm["name_label"], "uuid": uuid, "code": error.code, "reason": str(error), "cure": error.hint}
                 for uuid, (vm, error) in failed.items()
             ]
             back = f"{len(guests) - len(failed)} of {len(guests)} guests are back on host {self.host['name_label']}.\n"

@@ -47,7 +47,7 @@ class HostPower:
         self.name: str = self.host["name_label"]
         self.live = bool(live_hosts(self.session, {self.ref: self.host}))
         self.changes = ChangeSet(f"power of host {self.name}", before={
-            "name": self.name, "uuid": self.host["uuid"], "state": "running" if self.live else "shutdown",
+            "name": self.name, "uuid": self.host["uuid"], "power_state": "running" if self.live else "halted",
             "enabled": self.host["enabled"], "power_on": power_on_view(self.host),
         })
 
@@ -57,9 +57,9 @@ class HostPower:
             self._plan_mode(self.params["power_on"])
         if state == "running" and not self.live:
             self._plan_on()
-        elif state == "restarted" or (state == "shutdown" and self.live):
+        elif state == "restarted" or (state == "halted" and self.live):
             self._plan_down(state)
-        elif state == "shutdown" and self._sign():
+        elif state == "halted" and self._sign():
             raise ValueError(f"The pool has lost {self.name}, but it is not off: {self._sign()}. Bring it back into the pool, or shut it "
                              "down on its console.")
         return self.changes
@@ -106,7 +106,7 @@ class HostPower:
     def _plan_on(self) -> None:
         if self.changes.after["power_on"]["mode"] == "none":
             raise ValueError(f"XAPI does not know how to power {self.name} on. Say so with power_on, or switch it on by hand.")
-        self.changes.after.update(state="running", enabled=self.params["wait_enabled"] or self.host["enabled"])
+        self.changes.after.update(power_state="running", enabled=self.params["wait_enabled"] or self.host["enabled"])
         before = boot_time(self.host)
 
         def on() -> None:
@@ -136,7 +136,7 @@ class HostPower:
             self.changes.before["restarted"], after["restarted"] = False, True
             after["enabled"] = self.params["wait_enabled"]
         else:
-            after.update(state="shutdown", enabled=False)
+            after.update(power_state="halted", enabled=False)
         if self.host["enabled"]:
             self.changes.step(
                 f"disable {self.name}", lambda: ignore(self.session.call("host.disable", self.ref)),
@@ -157,7 +157,7 @@ class HostPower:
             raise ValueError(f"Guests are on {self.name}: {named}. Move them away with nobloat.xen.host_maintenance, or let XAPI "
                              "move or stop them with force=true.")
         if self._is_coordinator():
-            if state == "shutdown" and len(self.hosts) > 1:
+            if state == "halted" and len(self.hosts) > 1:
                 raise ValueError(f"{self.name} is the coordinator: without it the pool cannot be managed. Make another host the "
                                  "coordinator first (module nobloat.xen.pool, coordinator).")
             can_log_in_again(self.module, f"{self.name} is the coordinator, so its pool does not answer meanwhile")

@@ -108,7 +108,7 @@ class World:
         facts = {
             "xapi_memory": vm["memory_dynamic_max"],
             "xapi_vcpus": vm["VCPUs_at_startup"],
-            "xapi_networks": nics,
+            "xapi_nics": nics,
             "xapi_ip_addresses": [address for addresses in by_index.values() for address in addresses],
             "xapi_os": metrics.get("os_version", {}),
             "xapi_tools": bool(metrics.get("PV_drivers_detected")),

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import Record
+from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import Record, pif_kind
 
 # The modes as the options say them, and as XAPI writes them.
 MODES = {"none": "None", "dhcp": "DHCP", "static": "Static"}
@@ -43,6 +43,20 @@ def address_view(pif: Record) -> dict[str, Any]:
         "ipv6_mode": pif["ipv6_configuration_mode"].lower(),
         "ipv6": next((canonical(address) for address in pif["IPv6"] if address), ""),
         "ipv6_gateway": canonical(pif["ipv6_gateway"]),
+    }
+
+
+def pif_view(pif: Record) -> dict[str, Any]:
+    """A PIF as all modules show it."""
+    return {
+        "uuid": pif["uuid"],
+        "device": pif["device"],
+        "kind": pif_kind(pif),
+        "vlan": pif["VLAN"] if pif["VLAN"] >= 0 else None,
+        "mac": pif["MAC"],
+        "attached": pif["currently_attached"],
+        "management": pif["management"],
+        **address_view(pif),
     }
 
 

@@ -89,16 +89,9 @@ def find_pif(picture: Picture, networks: dict[str, Record], params: dict[str, An
 def pif_view(picture: Picture, networks: dict[str, Record], pif: Record) -> dict[str, Any]:
     """A PIF in the terms of the options."""
     return {
-        "uuid": pif["uuid"],
         "host": picture.name(pif["host"]),
         "network": networks.get(pif["network"], {}).get("name_label"),
-        "device": pif["device"],
-        "vlan": pif["VLAN"] if pif["VLAN"] >= 0 else None,
-        "kind": pif_kind(pif),
-        "mac": pif["MAC"],
-        **addresses.address_view(pif),
-        "management": pif["management"],
-        "attached": pif["currently_attached"],
+        **addresses.pif_view(pif),
         "disallow_unplug": pif["disallow_unplug"],
         "purpose": pif["other_config"].get(PURPOSE, ""),
         "properties": dict(pif["properties"]),

@@ -173,22 +173,3 @@ def describe(pif: Record) -> str:
     if kind == "vlan":
         return f"VLAN {pif['VLAN']} over {pif['device']}"
     return pif["device"] if kind == "physical" else f"{kind} {pif['device']}"
-
-
-def pif_view(pif: Record) -> Record:
-    """A PIF as the information modules show it."""
-    return {
-        "uuid": pif["uuid"],
-        "device": pif["device"],
-        "kind": pif_kind(pif),
-        "vlan": pif["VLAN"] if pif["VLAN"] >= 0 else None,
-        "mac": pif["MAC"],
-        "mtu": pif["MTU"],
-        "attached": pif["currently_attached"],
-        "management": pif["management"],
-        "ip_mode": pif["ip_configuration_mode"],
-        "ip": pif["IP"],
-        "netmask": pif["netmask"],
-        "gateway": pif["gateway"],
-        "dns": [server for server in pif["DNS"].split(",") if server],
-    }

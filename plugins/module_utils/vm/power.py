@@ -20,16 +20,16 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.refusal import re
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import signs_of_life
 
-STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
+STATES = {"Running": "running", "Halted": "halted", "Suspended": "suspended", "Paused": "paused"}
 
 # From XAPI's power state to the wanted one: calls, and "down" or "reboot" for what is done gently or, with force, at once.
 _WAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Halted", "running"): ("start",),
     ("Suspended", "running"): ("resume",),
     ("Paused", "running"): ("unpause",),
-    ("Running", "shutdown"): ("down",),
-    ("Paused", "shutdown"): ("unpause", "down"),
-    ("Suspended", "shutdown"): ("resume", "down"),
+    ("Running", "halted"): ("down",),
+    ("Paused", "halted"): ("unpause", "down"),
+    ("Suspended", "halted"): ("resume", "down"),
     ("Running", "suspended"): ("suspend",),
     ("Paused", "suspended"): ("unpause", "suspend"),
     ("Running", "paused"): ("pause",),
@@ -41,9 +41,9 @@ _WAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Halted", "restarted"): ("start",),
 }
 _FORCED: dict[tuple[str, str], tuple[str, ...]] = {
-    ("Running", "shutdown"): ("hard down",),
-    ("Paused", "shutdown"): ("hard down",),
-    ("Suspended", "shutdown"): ("hard down",),
+    ("Running", "halted"): ("hard down",),
+    ("Paused", "halted"): ("hard down",),
+    ("Suspended", "halted"): ("hard down",),
     ("Running", "restarted"): ("hard reboot",),
     ("Paused", "restarted"): ("hard reboot",),
     ("Suspended", "restarted"): ("hard down", "start"),
@@ -80,8 +80,8 @@ def _hosts(session: Session, vms: Records, names: set[str]) -> Records:
 
 
 def power_view(vm: Record, world: World) -> dict[str, Any]:
-    """Name, uuid, state and, while the guest is on one, host."""
-    view = {"name": vm["name_label"], "uuid": vm["uuid"], "state": STATES[vm["power_state"]]}
+    """Name, uuid, power state and, while the guest is on one, host."""
+    view = {"name": vm["name_label"], "uuid": vm["uuid"], "power_state": STATES[vm["power_state"]]}
     host = world.name("host", vm["resident_on"]) if vm["power_state"] in ("Running", "Paused") else None
     return view | ({"host": host} if host else {})
 
@@ -106,10 +106,10 @@ def plan_power(entry: Mapping[str, Any], lanes: Lanes, world: World) -> tuple[Ch
     for operation in operations:
         changes.step(f"{operation} {guest.title}", _call(guest, operation, host, last=operation == operations[-1]),
                      **_back(guest, operation))
-    changes.after["state"] = "running" if entry["state"] == "restarted" else entry["state"]
+    changes.after["power_state"] = "running" if entry["state"] == "restarted" else entry["state"]
     if entry["state"] == "restarted" and vm["power_state"] == "Running" and not dead:
         changes.before["restarted"], changes.after["restarted"] = False, True
-    if entry["state"] in ("shutdown", "suspended"):
+    if entry["state"] in ("halted", "suspended"):
         changes.after.pop("host", None)
     elif host and operations[-1].startswith(("start", "resume")):
         changes.after["host"] = host["name_label"]
@@ -215,7 +215,7 @@ def await_addresses(module: XapiModule, jobs: Sequence[Job]) -> None:
     """
     began = time.monotonic()
     waiting = {job.guest.ref: job for job in jobs
-               if job.guest and job.guest.params["wait_for_ip"] and job.changes.after.get("state") == "running"}
+               if job.guest and job.guest.params["wait_for_ip"] and job.changes.after.get("power_state") == "running"}
     guests = {ref: job.guest for ref, job in waiting.items() if job.guest}
     pause = 0.5
     while waiting:

@@ -54,7 +54,7 @@ VM_SPEC: Spec = {
 
 POWER_SPEC: Spec = {
     "name": {"type": "str"},
-    "state": {"type": "str", "choices": ["running", "shutdown", "suspended", "paused", "restarted"], "default": "running"},
+    "state": {"type": "str", "choices": ["running", "halted", "suspended", "paused", "restarted"], "default": "running"},
     "host": {"type": "str"},
     "assume_dead": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},

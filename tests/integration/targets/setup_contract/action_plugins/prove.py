@@ -16,7 +16,10 @@ Proven for each call:
   * check mode leaves every record of the pool as it was;
   * check mode predicts `changed` and the diff of the real run, and the real run leaves the pool as it was if `changed` is false;
   * the diff's "after" is what the module finds when it looks again;
-  * the second run changes nothing, in either mode.
+  * the second run changes nothing, in either mode;
+  * what it returns is documented, by name and type.
+
+A module that only looks (*_info) leaves the pool as it is, and what it returns is documented.
 
 The run that changes something is Ansible's own. Those around it (check mode, the second run), and those that fail, call the
 module's main() in a forked process: a third of the time.
@@ -34,6 +37,7 @@ from urllib.parse import urlsplit
 from xmlrpc.client import DateTime
 
 import XenAPI
+import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils import basic
 from ansible.plugins.action import ActionBase
@@ -107,9 +111,35 @@ def sides(result: dict[str, Any], side: str) -> Any:
     return diff[side]
 
 
+TYPES = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "list": (list,), "dict": (dict,)}
+GENERAL = {"changed", "diff", "failed", "invocation", "warnings", "deprecations"}
+
+
+def undocumented(values: dict[str, Any], documented: dict[str, Any], path: str = "") -> list[str]:
+    """Where return values are not as RETURN has them, which a `contains` goes into; null is any type's nothing."""
+    lines = []
+    for key, value in values.items():
+        if key not in documented:
+            lines.append(f"{path}{key} is not in RETURN")
+            continue
+        what = documented[key]
+        if value is not None and type(value) not in TYPES[what["type"]]:
+            lines.append(f"{path}{key} is {value!r}, and no {what['type']}")
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict) and "contains" in what:
+                lines += undocumented(part, what["contains"], f"{path}{key}.")
+    return lines
+
+
+def source(name: str) -> Any:
+    """A module's Python module."""
+    namespace, _dot, short = name.rpartition(".")
+    return import_module(f"ansible_collections.{namespace}.plugins.modules.{short}")
+
+
 def run_straight(name: str, args: dict[str, Any], check: bool) -> dict[str, Any]:
     """What a module prints when it is run in a fork of this process."""
-    module = import_module(f"ansible_collections.{name.rpartition('.')[0]}.plugins.modules.{name.rpartition('.')[2]}")
+    module = source(name)
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -145,7 +175,10 @@ class ActionModule(ActionBase):
         args = self._task.args
         self.module, self.args = args["module"], args.get("args", {})
         try:
-            result = self.fails(args["fails"], args.get("foreseen", True)) if "fails" in args else self.proven(args)
+            if "fails" in args:
+                result = self.fails(args["fails"], args.get("foreseen", True))
+            else:
+                result = self.looks() if self.module.endswith("_info") else self.proven(args)
         except AnsibleError as error:
             return {"failed": True, "msg": f"{self.module} {json.dumps(self.args, default=str)}: {error}"}
         self.record()
@@ -163,6 +196,19 @@ class ActionModule(ActionBase):
         if result.get("failed"):
             raise AnsibleError(f"{'check mode' if check else 'the run'} failed: {result}")
         return result
+
+    def documented(self, result: dict[str, Any]) -> None:
+        returned = {key: value for key, value in result.items() if key not in GENERAL and not key.startswith("_ansible")}
+        lines = undocumented(returned, yaml.safe_load(source(self.module).RETURN))
+        if lines:
+            raise AnsibleError(f"what it returns is not as it is documented: {lines[:10]}")
+
+    def looks(self) -> dict[str, Any]:
+        before = still(read(self.login))
+        result = self.good(check=False)
+        self.unmoved(before, "looking")
+        self.documented(result)
+        return {"changed": False, "result": result}
 
     def unmoved(self, before: dict[str, dict[str, Any]], what: str) -> None:
         lines = moved(before, still(read(self.login)))
@@ -187,6 +233,7 @@ class ActionModule(ActionBase):
         predicted = self.good(check=True)
         self.unmoved(before, "check mode")
         real = self.good(check=False, straight=False)
+        self.documented(real)
         for name, result in (("check mode", predicted), ("the run", real)):
             if result["changed"] is not changed:
                 raise AnsibleError(f"{name} says changed={result['changed']}: {sides(result, 'before')} -> {sides(result, 'after')}")

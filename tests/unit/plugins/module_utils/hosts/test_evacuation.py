@@ -133,7 +133,7 @@ def test_all_guests_sorted_and_those_that_are_gone_left_out() -> None:
         Scene(A, HOSTS, set(), by_ref(one, two)),
         {one["ref"]: ["VM_HAS_VGPU", one["ref"]], two["ref"]: ["VM_HAS_VUSBS", two["ref"]], "OpaqueRef:gone": ["VM_HAS_VGPU"]},
     )
-    assert [(item["guest"], item["code"]) for item in found] == [("a", "VM_HAS_VUSBS"), ("b", "VM_HAS_VGPU")]
+    assert [(item["vm"], item["code"]) for item in found] == [("a", "VM_HAS_VUSBS"), ("b", "VM_HAS_VGPU")]
 
 
 def test_residents() -> None:

@@ -95,4 +95,4 @@ def test_what_is_lost_with_local_storage() -> None:
         vdi("7", "empty", managed=False))}
     vbds = {"b1": {"VDI": "1", "VM": "web"}, "b2": {"VDI": "2", "VM": "snap"}, "b3": {"VDI": "4", "VM": "web"}}
     vms = {"web": {"name_label": "web", "is_a_snapshot": False}, "snap": {"name_label": "before", "is_a_snapshot": True}}
-    assert precious({"ref": "me"}, srs, pbds, vdis, vms, vbds) == [{"sr": "full", "uuid": "uuid-full", "vdis": 2, "guests": ["web"]}]
+    assert precious({"ref": "me"}, srs, pbds, vdis, vms, vbds) == [{"sr": "full", "uuid": "uuid-full", "vdis": 2, "vms": ["web"]}]

@@ -35,7 +35,7 @@ def test_a_running_guest(pool):
         "xapi_host": "alpha-1", "xapi_power_state": "running", "xapi_memory": 2**30, "xapi_vcpus": 2,
         "xapi_ip_addresses": ["192.0.2.10", "2001:db8::10", "198.51.100.10"], "xapi_os": {"distro": "debian"},
         "xapi_tools": True, "ansible_host": "192.0.2.10",
-        "xapi_networks": [
+        "xapi_nics": [
             {"device": 0, "network": "management", "network_uuid": "00000002-0000-4000-8000-000000000002",
              "mac": "02:00:00:00:0a:00", "ip_addresses": ["192.0.2.10", "2001:db8::10"]},
             {"device": 1, "network": "storage", "network_uuid": "00000003-0000-4000-8000-000000000003",
@@ -88,7 +88,7 @@ def test_an_address_whose_index_no_vif_has(pool):
     pool.add_vm(10, "web", networks={"5/ip": "192.0.2.5 192.0.2.6"})
     web = everything(pool, networks=["storage"])["web"]
     assert (web["xapi_ip_addresses"], web["ansible_host"]) == (["192.0.2.5", "192.0.2.6"], "192.0.2.5")
-    assert [nic["ip_addresses"] for nic in web["xapi_networks"]] == [[], []]
+    assert [nic["ip_addresses"] for nic in web["xapi_nics"]] == [[], []]
 
 
 def test_an_address_on_a_vif_comes_before_one_that_is_nowhere(pool):

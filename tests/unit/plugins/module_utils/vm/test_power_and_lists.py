@@ -19,7 +19,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_S
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from vm_fakes import Recorder, vm, world
 
-STATES = {"Running": "running", "Halted": "shutdown", "Suspended": "suspended", "Paused": "paused"}
+STATES = {"Running": "running", "Halted": "halted", "Suspended": "suspended", "Paused": "paused"}
 
 
 @pytest.mark.parametrize("live", STATES)
@@ -36,8 +36,8 @@ def test_every_way_is_known_or_refused(live, wanted, force):
 @pytest.mark.parametrize(
     ("live", "wanted", "force", "operations"),
     [
-        ("Running", "shutdown", False, ("down",)), ("Running", "shutdown", True, ("hard down",)),
-        ("Suspended", "shutdown", False, ("resume", "down")), ("Paused", "restarted", False, ("unpause", "reboot")),
+        ("Running", "halted", False, ("down",)), ("Running", "halted", True, ("hard down",)),
+        ("Suspended", "halted", False, ("resume", "down")), ("Paused", "restarted", False, ("unpause", "reboot")),
         ("Halted", "paused", False, ("start paused",)), ("Halted", "restarted", True, ("start",)),
     ],
 )
@@ -56,7 +56,7 @@ def power(record, **given):
 def test_start_on_a_host():
     changes, calls = power(vm(), host="host1")
     assert calls == [("VM.start_on", "vm1", "host1", False, False)]
-    assert changes.after == {"name": "vm1", "uuid": "uuid-vm1", "state": "running", "host": "host1"}
+    assert changes.after == {"name": "vm1", "uuid": "uuid-vm1", "power_state": "running", "host": "host1"}
     assert power(vm(power_state="Suspended"))[1] == [("VM.resume", "vm1", False, False)]
     assert power(vm(), state="paused")[1] == [("VM.start", "vm1", True, False)]
 
@@ -71,7 +71,7 @@ def test_an_equal_state_is_no_change_and_a_restart_always_is():
 
 def test_a_blocked_operation_is_told_before_the_first_step():
     with pytest.raises(XapiError) as caught:
-        power(vm(power_state="Paused", blocked_operations={"clean_shutdown": "ask Ann"}), state="shutdown")
+        power(vm(power_state="Paused", blocked_operations={"clean_shutdown": "ask Ann"}), state="halted")
     assert caught.value.code == "OPERATION_BLOCKED"
     with pytest.raises(XapiError):
         power(vm(blocked_operations={"start_on": "ask Ann"}), host="host1")
@@ -240,7 +240,7 @@ def network(monkeypatch):
 @pytest.mark.parametrize("live", ["Running", "Paused"])
 @pytest.mark.parametrize(("wanted", "host", "calls"), [
     ("running", "host1", [("VM.start_on", "vm1", "host1", False, False)]), ("running", None, [("VM.start", "vm1", False, False)]),
-    ("paused", None, [("VM.start", "vm1", True, False)]), ("shutdown", None, []), ("restarted", None, [("VM.start", "vm1", False, False)]),
+    ("paused", None, [("VM.start", "vm1", True, False)]), ("halted", None, []), ("restarted", None, [("VM.start", "vm1", False, False)]),
 ])
 def test_a_guest_of_a_dead_host(network, live, wanted, host, calls):
     record = vm(power_state=live, resident_on="host0")

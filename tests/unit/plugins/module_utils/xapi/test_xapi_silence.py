@@ -241,7 +241,7 @@ def test_a_host_that_shuts_down_is_off_when_it_takes_no_connection(listen, free_
 def test_a_host_that_its_pool_has_lost_is_not_off_for_that(listen, free_port):
     def plan(port):
         host = object.__new__(HostPower)
-        host.params, host.live, host.name, host.changes = {"power_on": None, "state": "shutdown"}, False, "xcp1", "changes"
+        host.params, host.live, host.name, host.changes = {"power_on": None, "state": "halted"}, False, "xcp1", "changes"
         host.session, host.host = SimpleNamespace(url=f"http://192.0.2.1:{port}"), {"address": "127.0.0.1"}
         return host.plan()
 
