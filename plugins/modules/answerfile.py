@@ -130,13 +130,13 @@ options:
         description:
           - MAC address of the NIC.
         type: str
-      proto:
+      ip_mode:
         description:
-          - How it gets its IPv4 address.
+          - Where the IPv4 address comes from.
         type: str
-        choices: [static, dhcp, none]
+        choices: [none, dhcp, static]
         default: dhcp
-      address:
+      ip:
         description:
           - IPv4 address with its prefix, as V(10.0.0.5/24).
         type: str
@@ -144,16 +144,16 @@ options:
         description:
           - IPv4 address of the gateway. A static address needs one; an empty text stands for none.
         type: str
-      proto6:
+      ipv6_mode:
         description:
-          - How it gets its IPv6 address.
+          - Where the IPv6 address comes from.
         type: str
-        choices: [static, dhcp, autoconf, none]
-      address6:
+        choices: [none, dhcp, static, autoconf]
+      ipv6:
         description:
           - IPv6 address with its prefix.
         type: str
-      gateway6:
+      ipv6_gateway:
         description:
           - IPv6 address of the gateway. A static address needs one; an empty text stands for none.
         type: str
@@ -173,7 +173,7 @@ options:
         made, it is taken again, so that nothing changes. Without it, each run makes another hash of a password in clear text.
       - It shows in what Ansible prints at C(-vvv), as the result does. Use C(no_log) with it.
     type: str
-  nameservers:
+  dns:
     description:
       - Addresses of name servers. They count with a static IPv4 address only; else those of DHCP do.
     type: list
@@ -251,12 +251,12 @@ EXAMPLES = r"""
         address: http://10.0.0.1/xcp-ng/
     interface:
       mac: 02:66:00:00:01:00
-      proto: static
-      address: 10.0.0.5/24
+      ip_mode: static
+      ip: 10.0.0.5/24
       gateway: 10.0.0.1
     root_password: "{{ vault_root_password }}"
     hostname: node1
-    nameservers: [10.0.0.1]
+    dns: [10.0.0.1]
   register: answers
   delegate_to: localhost
   no_log: true
@@ -319,14 +319,14 @@ SPEC = {
     "driver_sources": {"type": "list", "elements": "dict", "options": MEDIA},
     "interface": {"type": "dict", "options": {
         "name": {"type": "str"}, "mac": {"type": "str"},
-        "proto": {"type": "str", "choices": ["static", "dhcp", "none"], "default": "dhcp"},
-        "address": {"type": "str"}, "gateway": {"type": "str"},
-        "proto6": {"type": "str", "choices": ["static", "dhcp", "autoconf", "none"]},
-        "address6": {"type": "str"}, "gateway6": {"type": "str"}, "vlan": {"type": "int"},
+        "ip_mode": {"type": "str", "choices": ["none", "dhcp", "static"], "default": "dhcp"},
+        "ip": {"type": "str"}, "gateway": {"type": "str"},
+        "ipv6_mode": {"type": "str", "choices": ["none", "dhcp", "static", "autoconf"]},
+        "ipv6": {"type": "str"}, "ipv6_gateway": {"type": "str"}, "vlan": {"type": "int"},
     }},
     "root_password": {"type": "str", "no_log": True},
     "previous": {"type": "str"},
-    "nameservers": {"type": "list", "elements": "str"},
+    "dns": {"type": "list", "elements": "str"},
     "hostname": {"type": "str"},
     "timezone": {"type": "str"},
     "ntp_servers": {"type": "list", "elements": "str"},

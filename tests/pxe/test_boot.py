@@ -49,7 +49,7 @@ PLAY = """
         mac: '52:54:00:00:01:0B'
         image: folder
         answers: "{{ answers }}"
-        first_boot: {hostname: uefi1.example.com, ntp_servers: [10.66.0.254], bond: {nics: [eth0, eth1]}}
+        first_boot: {hostname: uefi1.example.com, ntp_servers: [10.66.0.254], bond: {members: [eth0, eth1]}}
   tasks:
     - ansible.builtin.include_role: {name: nobloat.xen.pxe_server, tasks_from: "{{ entry | default('main') }}"}
 """
@@ -108,7 +108,7 @@ def test_a_server_is_prepared(job: Job, server: Server) -> None:
 
 
 def test_an_answer_file_that_would_not_be_read_is_refused(job: Job) -> None:
-    interface = {"mac": MACS["bios1"], "proto": "static", "address": "10.66.0.5/24", "gateway": "10.66.1.1"}
+    interface = {"mac": MACS["bios1"], "ip_mode": "static", "ip": "10.66.0.5/24", "gateway": "10.66.1.1"}
     done = job.run(answers={"sr_type": "ext", "disk": {"names": ["vda"]}, "interface": interface})
     assert done.rc and "gateway 10.66.1.1 is not in 10.66.0.0/24" in done.stdout
 

@@ -61,7 +61,7 @@ def _settings(root: Node, options: dict[str, Any], hashed: str | None) -> None:
     _interface(root, options["interface"])
     if hashed:
         root.add("root-password", hashed, type="hash")
-    for name in options["nameservers"] or []:
+    for name in options["dns"] or []:
         root.add("name-server", name)
     for option in ("hostname", "timezone", "keymap"):
         if options[option]:
@@ -75,17 +75,17 @@ def _settings(root: Node, options: dict[str, Any], hashed: str | None) -> None:
 
 
 def _interface(root: Node, options: dict[str, Any]) -> None:
-    node = root.add("admin-interface", name=options["name"], hwaddr=options["mac"], proto=options["proto"],
-                    protov6=options["proto6"], vlan=options["vlan"])
-    if options["address"]:
+    node = root.add("admin-interface", name=options["name"], hwaddr=options["mac"], proto=options["ip_mode"],
+                    protov6=options["ipv6_mode"], vlan=options["vlan"])
+    if options["ip"]:
         try:
-            interface = ipaddress.IPv4Interface(options["address"])
+            interface = ipaddress.IPv4Interface(options["ip"])
         except ValueError:
-            raise ValueError(f"interface.address: '{options['address']}' is no IPv4 address with its prefix; write it as "
+            raise ValueError(f"interface.ip: '{options['ip']}' is no IPv4 address with its prefix; write it as "
                              "10.0.0.5/24.") from None
         node.add("ipaddr", interface.ip)
         node.add("subnet", interface.netmask)
-    for option, name in (("gateway", "gateway"), ("address6", "ipv6"), ("gateway6", "gatewayv6")):
+    for option, name in (("gateway", "gateway"), ("ipv6", "ipv6"), ("ipv6_gateway", "gatewayv6")):
         if options[option] is not None:
             node.add(name, options[option])
 

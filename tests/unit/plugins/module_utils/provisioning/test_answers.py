@@ -14,10 +14,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table imp
 
 HASHED = f"$6$saltsalt${'0123456789' * 8}abcdef"
 NOTHING: dict[str, Any] = dict.fromkeys(
-    "content guest_disks driver_sources nameservers hostname timezone ntp_servers keymap services scripts".split())
+    "content guest_disks driver_sources dns hostname timezone ntp_servers keymap services scripts".split())
 INTERFACE: dict[str, Any] = {
-    "name": "eth0", "mac": None, "proto": "static", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "proto6": None,
-    "address6": None, "gateway6": None, "vlan": 7}
+    "name": "eth0", "mac": None, "ip_mode": "static", "ip": "10.0.0.5/24", "gateway": "10.0.0.1", "ipv6_mode": None,
+    "ipv6": None, "ipv6_gateway": None, "vlan": 7}
 DISK: dict[str, Any] = {
     "names": ["sda"], "rule": None, "raid": False, "guest_storage": True, "preserve_first_partition": None}
 
@@ -30,7 +30,7 @@ def options(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_everything(version: str) -> None:
     root = ET.fromstring(finished(options(
-        version=version, hostname="node1", nameservers=["10.0.0.1", "fd00::1"], ntp_servers=["ntp1"], timezone="Etc/UTC",
+        version=version, hostname="node1", dns=["10.0.0.1", "fd00::1"], ntp_servers=["ntp1"], timezone="Etc/UTC",
         services={"sshd": "enabled"}, guest_disks=["sdc"],
         scripts=[{"stage": "filesystem-populated", "type": "url", "url": "http://10.0.0.1/first"}]), HASHED))
     assert root.findtext("source") == "http://10.0.0.1/a&b/"
@@ -53,7 +53,7 @@ def test_raid(version: str, expected: tuple[str, list[str]]) -> None:
     ({"disk": {**DISK, "names": None}}, "a rule"),
     ({"disk": {**DISK, "raid": True}}, "two disks"),
     ({"disk": None}, "needs disk"),
-    ({"interface": {**INTERFACE, "address": "10.0.0.5/33"}}, "10.0.0.5/24"),
+    ({"interface": {**INTERFACE, "ip": "10.0.0.5/33"}}, "10.0.0.5/24"),
     ({"interface": {**INTERFACE, "gateway": "10.9.0.1"}}, "not in 10.0.0.0/24"),
     ({"interface": {**INTERFACE, "name": None}}, "name= or hwaddr="),
     ({"content": "<installation/>"}, "needs <source>"),
@@ -95,6 +95,6 @@ def test_what_is_refused_in_an_upgrade(more: dict[str, Any], word: str) -> None:
 
 def test_warnings_are_told() -> None:
     told: list[str] = []
-    interface = {**INTERFACE, "proto": "dhcp", "address": None, "gateway": None}
-    finished(options(interface=interface, nameservers=["10.0.0.1"]), None, told.append)
+    interface = {**INTERFACE, "ip_mode": "dhcp", "ip": None, "gateway": None}
+    finished(options(interface=interface, dns=["10.0.0.1"]), None, told.append)
     assert len(told) == 1 and "static IPv4 address" in told[0]

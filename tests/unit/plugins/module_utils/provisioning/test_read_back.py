@@ -35,17 +35,17 @@ DISKS = ["sda", "/dev/sdb", "nvme0n1", "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4",
 
 def interface(dice: random.Random) -> dict[str, Any]:
     four: dict[str, Any] = dice.choice([
-        {"proto": "dhcp", "address": None, "gateway": None}, {"proto": "none", "address": None, "gateway": None},
-        {"proto": "static", "address": "10.0.0.5/24", "gateway": "10.0.0.1"},
-        {"proto": "static", "address": "172.16.255.1/20", "gateway": ""},
-        {"proto": "static", "address": "192.0.2.1/31", "gateway": "192.0.2.0"}])
+        {"ip_mode": "dhcp", "ip": None, "gateway": None}, {"ip_mode": "none", "ip": None, "gateway": None},
+        {"ip_mode": "static", "ip": "10.0.0.5/24", "gateway": "10.0.0.1"},
+        {"ip_mode": "static", "ip": "172.16.255.1/20", "gateway": ""},
+        {"ip_mode": "static", "ip": "192.0.2.1/31", "gateway": "192.0.2.0"}])
     six: dict[str, Any] = dice.choice([
-        {"proto6": None, "address6": None, "gateway6": None}, {"proto6": "dhcp", "address6": None, "gateway6": None},
-        {"proto6": "autoconf", "address6": None, "gateway6": None}, {"proto6": "static", "address6": "fd00::5/64", "gateway6": "fd00::1"},
-        {"proto6": "static", "address6": "2001:db8::5/48", "gateway6": "fe80::1"},
-        {"proto6": "static", "address6": "2001:db8::5/64", "gateway6": ""}])
-    if four["proto"] == "none" and six["proto6"] is None:
-        six = {"proto6": "autoconf", "address6": None, "gateway6": None}
+        {"ipv6_mode": None, "ipv6": None, "ipv6_gateway": None}, {"ipv6_mode": "dhcp", "ipv6": None, "ipv6_gateway": None},
+        {"ipv6_mode": "autoconf", "ipv6": None, "ipv6_gateway": None}, {"ipv6_mode": "static", "ipv6": "fd00::5/64", "ipv6_gateway": "fd00::1"},
+        {"ipv6_mode": "static", "ipv6": "2001:db8::5/48", "ipv6_gateway": "fe80::1"},
+        {"ipv6_mode": "static", "ipv6": "2001:db8::5/64", "ipv6_gateway": ""}])
+    if four["ip_mode"] == "none" and six["ipv6_mode"] is None:
+        six = {"ipv6_mode": "autoconf", "ipv6": None, "ipv6_gateway": None}
     card = dice.choice([{"name": "eth0", "mac": None}, {"name": None, "mac": "02:66:00:AA:bb:0C"}])
     return {**card, **four, **six, "vlan": dice.choice([None, None, 1, 4094])}
 
@@ -60,7 +60,7 @@ def options(version: str, dice: random.Random) -> dict[str, Any]:
                  "preserve_first_partition": dice.choice([None, "true", "false", "if-utility"])},
         "guest_disks": dice.choice([None, [], names[3:]]), "sources": dice.sample(SOURCES, dice.randint(1, 2)),
         "driver_sources": dice.choice([None, dice.sample(SOURCES, 1)]), "interface": interface(dice),
-        "nameservers": dice.choice([None, ["10.0.0.1"], ["10.0.0.1", "fd00::53"]]),
+        "dns": dice.choice([None, ["10.0.0.1"], ["10.0.0.1", "fd00::53"]]),
         "hostname": dice.choice([None, "node1", "Node-2.example.com"]), "timezone": dice.choice([None, "Europe/Berlin", "Etc/GMT+3"]),
         "ntp_servers": dice.choice([None, ["10.0.0.1"], ["ntp1.example.com", "fd00::7"]]), "keymap": dice.choice([None, "us", "de-latin1"]),
         "services": dice.choice([None, {"sshd": "disabled", "snmpd": "enabled"}]),
@@ -82,13 +82,13 @@ def wanted(given: dict[str, Any], password: str | None) -> dict[str, Any]:
     disk, card, version = given["disk"], given["interface"], given["version"]
     names = [device(name) for name in disk["names"]]
     array = disk["raid"] and version in (X82, X83)
-    four: tuple[str, ...] = (card["proto"],)
-    if card["address"]:
-        own = ipaddress.ip_interface(card["address"])
+    four: tuple[str, ...] = (card["ip_mode"],)
+    if card["ip"]:
+        own = ipaddress.ip_interface(card["ip"])
         four = ("static", str(own.ip), str(own.netmask), card["gateway"])
-    six = ("static", card["address6"], card["gateway6"]) if card["proto6"] == "static" else (card["proto6"] or "none",)
+    six = ("static", card["ipv6"], card["ipv6_gateway"]) if card["ipv6_mode"] == "static" else (card["ipv6_mode"] or "none",)
     servers = given["ntp_servers"] or []
-    method = "manual" if servers else "dhcp" if card["proto"] == "dhcp" and version != X82 else "default"
+    method = "manual" if servers else "dhcp" if card["ip_mode"] == "dhcp" and version != X82 else "default"
     primary = ["/dev/md127"] if array else names
     return {
         "mode": given["mode"], "sr": given["sr_type"], "sources": [medium(each) for each in given["sources"]],
@@ -96,7 +96,7 @@ def wanted(given: dict[str, Any], password: str | None) -> dict[str, Any]:
         "primary": primary, "swraid": disk["raid"] and not array, "arrays": {"/dev/md127": names} if array else {},
         "local": set(primary if disk["guest_storage"] else []) | {device(name) for name in given["guest_disks"] or []},
         "keep": disk["preserve_first_partition"] or "if-utility", "card": card["name"] or card["mac"].lower(), "ipv4": four, "ipv6": six,
-        "vlan": card["vlan"], "password": ("hash", password or "!!"), "dns": given["nameservers"] or [], "hostname": given["hostname"],
+        "vlan": card["vlan"], "password": ("hash", password or "!!"), "dns": given["dns"] or [], "hostname": given["hostname"],
         "timezone": given["timezone"] or "Etc/UTC", "keymap": given["keymap"] or "us", "time": (method, servers),
         "services": given["services"] or {}, "asks": False,
         "scripts": [(each["stage"], f"nfs://{each['url']}" if each["type"] == "nfs" else each["url"]) for each in given["scripts"] or []],
@@ -135,5 +135,5 @@ def test_the_sets_differ_and_cover_all_choices() -> None:
         sets = [options(version, random.Random(f"{version} {number}")) for number in range(SETS)]
         assert len({repr(each) for each in sets}) == SETS
         assert {each["disk"]["raid"] for each in sets} == {True, False}
-        assert {each["interface"]["proto"] for each in sets} == {"static", "dhcp", "none"}
-        assert {each["interface"]["proto6"] for each in sets} == {"static", "dhcp", "autoconf", None}
+        assert {each["interface"]["ip_mode"] for each in sets} == {"static", "dhcp", "none"}
+        assert {each["interface"]["ipv6_mode"] for each in sets} == {"static", "dhcp", "autoconf", None}
