@@ -66,6 +66,8 @@ options:
     description:
       - Largest frame payload in bytes, from 68 to 65535. New networks get 1500 by default.
       - Hosts and running guests take a change over when their NIC is plugged the next time.
+      - A VLAN with a larger MTU than the NIC or bond that carries it loses what is larger, so a warning says so. Give the network of
+        the NIC or bond the larger MTU first.
     type: int
   bridge:
     description:
@@ -93,7 +95,12 @@ EXAMPLES = r"""
     name: backstage
     description: Guests of one host among themselves
 
-- name: VLAN 120 over eth1 of every host, with jumbo frames
+- name: Jumbo frames on eth1 of every host
+  nobloat.xen.network:
+    name: Pool-wide network associated with eth1
+    mtu: 9000
+
+- name: VLAN 120 over it, with jumbo frames, too
   nobloat.xen.network:
     name: storage
     vlan: 120

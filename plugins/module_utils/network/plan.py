@@ -18,6 +18,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
     plan_common,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.network.mtu import Place, carriers, mtu_problems, place
 from ansible_collections.nobloat.xen.plugins.module_utils.network.steps import put_back, refuse_fixed
 from ansible_collections.nobloat.xen.plugins.module_utils.network.vlans import (
     Record,
@@ -60,9 +61,34 @@ def plan_network(module: XapiModule) -> ChangeSet:
             _remove(module, changes, record, pifs, hosts)
     else:
         changes = _create(module, title, pifs, hosts) if present else ChangeSet(title)
+    if present:
+        _tell_mtu(module, changes, record, pifs, hosts)
     for each in left:
         _clear(module, changes, each, lost, hosts)
     return changes
+
+
+def _tell_mtu(
+    module: XapiModule, changes: ChangeSet, record: Record | None, pifs: list[Record], hosts: Mapping[str, Record]
+) -> None:
+    """Warn where packets would not fit: XAPI takes any MTU. Looks for more only where something could be wrong."""
+    mtu, ref = changes.after["mtu"], record["ref"] if record else None
+    tags = module.params["vlan"] is not None
+    if not tags:
+        devices = {pif["device"] for pif in pifs if pif_kind(pif) in ("vlan", "physical", "bond")}
+        if changes.before.get("mtu") in (None, mtu) or not devices:
+            return
+        pifs = list(records.records(module.xapi, "PIF", " or ".join(f'field "device"="{device}"' for device in sorted(devices))).values())
+    own = [pif for pif in pifs if pif["network"] == ref]
+    tagged: set[Place] = {place(pif) for pif in own if pif_kind(pif) == "vlan"}
+    if tags:
+        tagged |= {(host, module.params["device"]) for host in choose_hosts(hosts, module.params["hosts"])}
+    mine = {place(pif) for pif in carriers(own, {place(pif) for pif in own})}
+    bases = [pif for pif in carriers(pifs, tagged) if pif["MTU"] < mtu]
+    over = [pif for pif in pifs if pif_kind(pif) == "vlan" and place(pif) in mine]
+    if bases or over:
+        for text in mtu_problems(changes.title, mtu, bases, over, records.records(module.xapi, "network"), hosts):
+            module.warn(text)
 
 
 def _read_left(xapi: Session, name: str) -> list[Record]:
