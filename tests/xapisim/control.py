@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from . import paths
+from .behaviour.vm_agent import other_addresses
 from .db import Row
 from .installer import Netboot
 from .pool import Pool
@@ -130,16 +131,18 @@ def _guest_ip(pool: Pool, args: dict[str, Any]) -> None:
 
 
 def set_guest_ip(pool: Pool, vm: Row, ip: str, device: str = "0") -> None:
-    """Write an address into the guest metrics of a VM, which are made if there are none."""
+    """Write an address into the guest metrics of a VM, which are made if there are none; it survives reboots.
+
+    FreeBSD's agent has all of a NIC in one key, so `ip` may be several. `device` may be a number that no VIF has.
+    """
     metrics = pool.db.maybe("VM_guest_metrics", vm.guest_metrics) if vm.guest_metrics != NULL else None
     if metrics is None:
         metrics = pool.db.create("VM_guest_metrics", PV_drivers_detected=True, live=True)
         vm.guest_metrics = metrics
     family = "ipv6" if ":" in ip else "ipv4"
-    networks = {**metrics.networks, f"{device}/{family}/0": ip}
-    if family == "ipv4":
-        networks[f"{device}/ip"] = ip
-    metrics.networks = networks
+    said = {f"{device}/{family}/0": ip} | ({f"{device}/ip": ip} if family == "ipv4" else {})
+    other_addresses(pool, vm).update(said)
+    metrics.networks = metrics.networks | said
     metrics.last_updated = pool.clock.datetime()
 
 

@@ -97,6 +97,12 @@ def handler(method: str, path: str, realm: str, role: str = "") -> Callable[[Han
     return register
 
 
+def found(request: Request) -> tuple[str, str, Handler] | None:
+    """The handler with the longest path that the request's begins with (http_svr.ml, Radix_tree.longest_prefix)."""
+    paths = [path for method, path in HANDLERS if method == request.method and request.path.startswith(path)]
+    return HANDLERS[request.method, max(paths, key=len)] if paths else None
+
+
 def page(status: int, title: str, text: str) -> Response:
     """A page of HTML as xapi makes it for an error."""
     body = f"<html><body><h1>HTTP {status} {title}</h1>{text}</body></html>"
@@ -224,6 +230,9 @@ class HostServer:
         finally:
             self._connections.pop(plain, None)
             self._connections.pop(sock, None)
+            # A traceback may still hold the stream, with which the connection would stay open.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
                 sock.close()
 
@@ -286,7 +295,7 @@ def _answer(request: Request) -> Response:
                 "Access-Control-Allow-Headers": "X-Requested-With, Content-Type",
             },
         )
-    known = HANDLERS.get((request.method, request.path))
+    known = found(request)
     if known is not None:
         return _handle(request, *known)
     if request.method == "GET":
@@ -301,13 +310,11 @@ def _post(request: Request) -> Response:
     originator = request.headers.get("user-agent", "")
     codec: Any
     try:
-        if request.path in ("/", "/RPC2"):
+        if request.path.startswith("/json"):  # also /jsonrpc
+            codec, method, params = jsonrpc.decode_call(body)
+        else:  # at / and /RPC2, and whatever begins with them
             codec = xmlrpc.XmlCodec()
             method, params = xmlrpc.decode_call(body)
-        elif request.path in ("/json", "/jsonrpc"):
-            codec, method, params = jsonrpc.decode_call(body)
-        else:
-            return _internal_error(f"Http_svr.Unknown_request({request.path})")
     except xmlrpc.Malformed as error:
         return _internal_error(str(error))
     reply = dispatch.call(request.pool, request.runtime, method, params, codec, originator)

@@ -256,8 +256,9 @@ class Pool:
         runtime.listen()
         self.set_live(host, True)
         if crashed:
+            from .behaviour.host import agent_started
             from .behaviour.vm_state import host_restarted
 
-            host.other_config = {**host.other_config, "boot_time": f"{int(self.clock.now())}."}
+            agent_started(self, host, booted=True)
             host_restarted(self, host)
         self.lock.notify_all()

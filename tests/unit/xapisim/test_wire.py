@@ -299,3 +299,10 @@ def test_it_runs_as_a_process_with_tls_and_ends_with_its_input() -> None:
     with pytest.raises(OSError, match="refused"):
         xmlrpc.client.ServerProxy(pool["url"], context=trusting).system.listMethods()
     assert not Path(info["ca"]).exists()
+
+
+def test_calls_at_a_longer_path(sim: Any) -> None:
+    """POST goes to the handler whose path the request's begins with: /xmlrpc is / (http_svr.ml)."""
+    assert _xml(sim, "host.get_all", sim.session, path="/xmlrpc") == _xml(sim, "host.get_all", sim.session)
+    request = json.dumps({"jsonrpc": "2.0", "method": "session.get_all_subject_identifiers", "params": [sim.session], "id": 1})
+    assert json.loads(sim.post("/jsonrpc/", request.encode())[2])["result"] == []

@@ -22,6 +22,7 @@ MIB = 1 << 20
 API_VERSION = (2, 21)  # of XCP-ng 8.3
 XEN_OVERHEAD = 760 * MIB
 DOM0_MEMORY = 2 * GIB
+RESTART = 5.0  # simulated seconds in which a toolstack restarts
 _OPS = [
     "provision",
     "evacuate",
@@ -67,21 +68,19 @@ _CPU = {
     "flags": "fpu de tsc msr pae mce cx8 apic sep mca cmov pat clflush mmx fxsr sse sse2 ht syscall nx lm aes avx avx2",
 }
 _CAPABILITIES = ["xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64"]
-_LICENSE = {"sku_type": "xcp-ng", "sku_marketing_name": "XCP-ng", "expiry": "20991231T00:00:00Z"} | {
-    f"restrict_{feature}": "false"
-    for feature in [
-        "ha",
-        "wlb",
-        "vif_locking",
-        "storage_motion",
-        "xen_motion",
-        "pool_size",
-        "cbt",
-        "sriov_network",
-        "checkpoint",
-        "dmc",
-    ]
+# What a licence could forbid (features.ml): also `enable_xha`, `platform_filter` and `regular_nag_dialog`, by these very names.
+_RESTRICTIONS = (
+    "vlan qos pool_attached_storage netapp equalogic pooling marathon email_alerting historical_performance wlb rbac dmc checkpoint "
+    "cpu_masking connection vmpr vmss intellicache gpu dr vif_locking storage_xen_motion vgpu integrated_gpu_passthrough vss "
+    "guest_agent_auto_update pci_device_for_auto_update xen_motion guest_ip_setting ad nested_virt live_patching "
+    "set_vcpus_number_live pvs_proxy igmp_snooping rpu pool_size cbt usb_passthrough network_sriov corosync cluster_address "
+    "zstd_export pool_secret_rotation certificate_verification updates internal_repo_access vtpm vm_groups vm_start "
+    "vm_appliance_start"
+)
+FEATURES = {"enable_xha": "true", "platform_filter": "false", "regular_nag_dialog": "false"} | {
+    f"restrict_{feature}": "true" if feature == "corosync" else "false" for feature in _RESTRICTIONS.split()
 }
+_LICENSE = {"sku_type": "xcp-ng", "sku_marketing_name": "XCP-ng", "expiry": "20991231T00:00:00Z"} | FEATURES
 
 
 def cpu_info(cpus: int) -> dict[str, str]:
@@ -112,7 +111,7 @@ def build_host(
     metrics = db.create("host_metrics", memory_total=memory, live=True, last_updated=now)
     uuid = uuid or new_uuid()
     iqn = f"iqn.2026-11.test.xapisim:{uuid[:8]}"
-    started = f"{int(pool.clock.now())}."
+    started = moment(pool)
     host = db.create(
         "host",
         uuid=uuid,
@@ -231,6 +230,17 @@ def _error(db: Database, host: Row, op: str) -> XapiError | None:
         if host.power_on_mode == "":
             return XapiError("HOST_POWER_ON_MODE_DISABLED")
     return None
+
+
+def moment(pool: Pool) -> str:
+    """Now, as other_config of a host writes it."""
+    return f"{int(pool.clock.now())}."
+
+
+def agent_started(pool: Pool, host: Row, *, booted: bool = False) -> None:
+    """The host's toolstack has started, and the whole host if it has booted."""
+    now = moment(pool)
+    host.other_config = {**host.other_config, "agent_start_time": now, **({"boot_time": now} if booted else {})}
 
 
 @refresher("host")

@@ -13,6 +13,7 @@ from ..errors import XapiError, internal
 from ..registry import NULL, message, refresh
 from . import pif_rules
 from .forwarding import forward_to
+from .host import RESTART, agent_started
 from .sm import has_feature
 
 if TYPE_CHECKING:
@@ -169,7 +170,19 @@ def get_system_status_capabilities(ctx: Context, host: Row) -> str:
     return '<?xml version="1.0" ?><system-status-capabilities></system-status-capabilities>'
 
 
-@message("host.syslog_reconfigure", "host.sync_data", "host.restart_agent", "host.refresh_pack_info")
+@message("host.restart_agent")
+def restart_agent(ctx: Context, host: Row) -> None:
+    """It answers before the toolstack restarts, and notes when it is up again. Calls that come between are answered all the same."""
+    ctx.forward(host)
+
+    def up() -> None:
+        if host.exists:
+            agent_started(ctx.pool, host)
+
+    ctx.pool.clock.later(RESTART, up)
+
+
+@message("host.syslog_reconfigure", "host.sync_data", "host.refresh_pack_info")
 def nothing_visible(ctx: Context, host: Row) -> None:
     """Done on the host itself, without a trace in the database."""
     ctx.forward(host)

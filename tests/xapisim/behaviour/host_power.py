@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import installer
 from ..errors import XapiError
 from ..registry import message, refresh
-from .host import assert_allowed
+from .host import agent_started, assert_allowed
 from .pbd import attach_pbd
 from .updates import booted
 
@@ -128,7 +128,7 @@ def boot_later(pool: Pool, host: Row) -> None:
                 pool.log(f"PBD {pbd.uuid} stays unplugged: {error}")
         booted(host)
         host.enabled = host.uuid not in _stays_disabled(pool)
-        host.other_config = {**host.other_config, "boot_time": f"{int(pool.clock.now())}."}
+        agent_started(pool, host, booted=True)
         refresh(host)
 
     pool.boots[host.uuid] = up

@@ -140,8 +140,9 @@ def bring_up(ctx: Context, pif: Row) -> None:
     pif.currently_attached = True
     if pif.bond_slave_of != NULL:
         db.row("PIF", db.row("Bond", pif.bond_slave_of).master).currently_attached = False
-    if network.MTU > 0:
-        pif.MTU = network.MTU
+    own = pif.other_config.get("mtu", "")  # determine_mtu in nm.ml
+    if own.isdecimal() or network.MTU > 0:
+        pif.MTU = int(own) if own.isdecimal() else network.MTU
     for ref in pif.tunnel_access_PIF_of:
         tunnel = db.row("tunnel", ref)
         tunnel.status = {**tunnel.status, "active": "true"}

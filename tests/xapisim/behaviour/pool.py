@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import XapiError, internal
 from ..registry import message, refresh, refresher
 from .forwarding import forward_to
-from .host import cpu_info
+from .host import FEATURES, RESTART, agent_started, cpu_info
 from .host_config import move_management_to
 from .host_power import BOOT_TIME, remove
 from .network import INTERNAL_MANAGEMENT, build_network
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..db import Database, Row
     from ..pool import Pool
     from ..registry import Context
-
-RESTART = 5.0  # simulated seconds in which a toolstack restarts
 
 
 def build_pool(pool: Pool, name: str) -> Row:
@@ -52,7 +50,7 @@ def build_pool(pool: Pool, name: str) -> Row:
         ha_cluster_stack="xhad",
         cpu_info=cpu_info(cpus),
         tls_verification_enabled=True,
-        restrictions={key: value for key, value in master.license_params.items() if key.startswith("restrict_")},
+        restrictions={key: master.license_params[key] for key in FEATURES},
     )
     refresh(row)
     return row
@@ -96,6 +94,9 @@ def _hand_over(pool: Pool, host: Row) -> None:
 
     def ready() -> None:
         old.booting = new.booting = False
+        for runtime in (old, new):
+            if runtime.alive and runtime.row.exists:
+                agent_started(pool, runtime.row)
         pool.lock.notify_all()
 
     pool.clock.later(RESTART, ready)

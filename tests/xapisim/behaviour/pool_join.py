@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import installer
 from ..errors import XapiError
 from ..registry import NULL, Context, message, refresh
+from .host import agent_started
 from .pbd import attach_pbd, build_pbd
 from .pif_rules import nics
 
@@ -283,6 +284,7 @@ def _appear(pool: Pool, host: Row) -> None:
         except XapiError as error:
             pool.log(f"PBD {pbd.uuid} stays unplugged: {error}")
     host.enabled = True
+    agent_started(pool, host)
     refresh(host)
     pool.lock.notify_all()
 

@@ -89,10 +89,8 @@ def import_raw_vdi(request: Request) -> Response:
             data = request.stream.read(_CHUNK if length is None else min(_CHUNK, length - offset))
             if not data and length is None:
                 break
-            if not data:
-                raise internal("End_of_file")
-            if offset + len(data) > target.virtual_size:
-                raise internal('Unix.Unix_error(Unix.ENOSPC, "write", "")')
+            if not data or offset + len(data) > target.virtual_size:
+                raise _io_error()
             pool.disks.write(target.uuid, offset, data)
             offset += len(data)
             _go_on(ctx, offset / (length or target.virtual_size))
@@ -167,11 +165,16 @@ def _attached(ctx: Context, vdi: Row, mode: str, copy: Callable[[Send], None], s
             pool.tasks.fail(ctx.task, _reason(error))
 
 
+def _io_error() -> XapiError:
+    """vhd-tool, which copies, has failed, for whatever reason: too few bytes, too many, nobody who reads (vhd_tool_wrapper.ml)."""
+    return XapiError("VDI_IO_ERROR", "Device I/O errors")
+
+
 def _reason(error: Exception) -> XapiError:
     if isinstance(error, XapiError):
         return error
     if isinstance(error, OSError):
-        return internal('Unix.Unix_error(Unix.EPIPE, "write", "")')
+        return _io_error()
     traceback.print_exc()
     return internal(f"xapisim: {error!r}")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..db import new_uuid
 from ..errors import XapiError
 from ..registry import message, refresh, refresher
+from . import vm_agent
 from .vbd_rules import Errors, hotplug_error, is_hvm
 
 if TYPE_CHECKING:
@@ -171,15 +172,19 @@ def detach(ctx: Context, vif: Row) -> None:
 @message("VIF.plug")
 def plug(ctx: Context, vif: Row) -> None:
     assert_allowed(ctx.db, vif, "plug")
-    ctx.forward(ctx.db.row("host", ctx.db.row("VM", vif.VM).resident_on))
+    vm = ctx.db.row("VM", vif.VM)
+    ctx.forward(ctx.db.row("host", vm.resident_on))
     attach(ctx, vif)
+    vm_agent.networks_changed(ctx.pool, vm)
 
 
 @message("VIF.unplug", "VIF.unplug_force")
 def unplug(ctx: Context, vif: Row) -> None:
     assert_allowed(ctx.db, vif, "unplug")
-    ctx.forward(ctx.db.row("host", ctx.db.row("VM", vif.VM).resident_on))
+    vm = ctx.db.row("VM", vif.VM)
+    ctx.forward(ctx.db.row("host", vm.resident_on))
     detach(ctx, vif)
+    vm_agent.networks_changed(ctx.pool, vm)
 
 
 def _active(db: Database, vif: Row) -> bool:
@@ -272,6 +277,7 @@ def _configure(ctx: Context, vif: Row, family: int, mode: str, address: str, gat
     metrics = ctx.db.maybe("VM_guest_metrics", vm.guest_metrics)
     if metrics is None or metrics.other.get("feature-static-ip-setting") != "1":
         raise XapiError("VM_LACKS_FEATURE", vm)
+    vm_agent.guest_applies(ctx.pool, vm)
     setattr(vif, f"ipv{family}_configuration_mode", mode)
     setattr(vif, f"ipv{family}_addresses", [address])
     setattr(vif, f"ipv{family}_gateway", gateway)

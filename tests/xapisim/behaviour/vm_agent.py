@@ -5,7 +5,7 @@
 
 A guest has tools when its platform, other_config or xenstore_data says `xapisim_tools=true`, or when it was made from
 a template and none says `false`. Its agent reports `guest_agent` simulated seconds (scenario `durations`, default 1.0)
-after each boot; its addresses follow from the MACs of its VIFs.
+after each boot; its addresses follow from the MACs of its VIFs, unless a VIF was configured or the control port said others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 AGENT_DELAY = 1.0
 _FEATURES = ("feature-suspend", "feature-shutdown", "feature-poweroff", "feature-reboot", "feature-vcpu-hotplug")
-_MORE_FEATURES = ("feature-balloon", "feature-static-ip-setting", "feature-laptop-slate-mode", "data-updated")
+_MORE_FEATURES = ("feature-balloon", "data-updated")
+_WINDOWS = ("feature-static-ip-setting", "feature-laptop-slate-mode")  # agents of Linux do not have these
 _KERNELS = {"debian": "6.1.0", "ubuntu": "6.8.0", "centos": "5.14.0", "rocky": "5.14.0", "almalinux": "5.14.0"}
 
 
@@ -126,14 +127,33 @@ def link_local(mac: str) -> str:
     return "fe80::" + ":".join(f"{word:x}" for word in words)
 
 
-def networks(db: Database, vm: Row) -> dict[str, str]:
+def other_addresses(pool: Pool, vm: Row) -> dict[str, str]:
+    """What the agent says of a guest besides, over its reboots: {key of `networks`: text}."""
+    kept: dict[str, dict[str, str]] = pool.__dict__.setdefault("guest_addresses", {})
+    return kept.setdefault(vm.uuid, {})
+
+
+def networks(pool: Pool, vm: Row) -> dict[str, str]:
     """What an agent says about its attached NICs."""
-    told = {}
-    for vif in db.rows("VIF", VM=vm):
+    said: dict[str, str] = {}
+    vifs = {vif.device: vif for vif in pool.db.rows("VIF", VM=vm)}
+    for device, vif in vifs.items():
         if vif.currently_attached:
-            told[f"{vif.device}/ip"] = told[f"{vif.device}/ipv4/0"] = address(vif.MAC)
-            told[f"{vif.device}/ipv6/0"] = link_local(vif.MAC)
-    return told
+            static = vif.ipv4_configuration_mode == "Static"
+            said[f"{device}/ip"] = said[f"{device}/ipv4/0"] = _bare(vif.ipv4_addresses) if static else address(vif.MAC)
+            own = [_bare(vif.ipv6_addresses)] if vif.ipv6_configuration_mode == "Static" else []
+            said |= {f"{device}/ipv6/{at}": text for at, text in enumerate([*own, link_local(vif.MAC)])}
+    others = other_addresses(pool, vm)
+    return said | {key: text for key, text in others.items() if _there(vifs.get(key.partition("/")[0]))}
+
+
+def _bare(addresses: list[str]) -> str:
+    return addresses[0].partition("/")[0]
+
+
+def _there(vif: Row | None) -> bool:
+    """Agents also number what is no VIF, as a bridge of the guest's own."""
+    return vif is None or bool(vif.currently_attached)
 
 
 def os_version(vm: Row) -> dict[str, str]:
@@ -149,14 +169,14 @@ def os_version(vm: Row) -> dict[str, str]:
 
 def report(pool: Pool, vm: Row) -> None:
     """The agent speaks: guest metrics appear or are brought up to date."""
-    db = pool.db
+    db, system = pool.db, os_version(vm)
     fields: dict[str, Any] = {
-        "os_version": os_version(vm),
+        "os_version": system,
         "PV_drivers_version": {"major": "7", "minor": "33", "micro": "0", "build": "1"},
         "PV_drivers_up_to_date": True,
         "PV_drivers_detected": True,
-        "networks": networks(db, vm),
-        "other": dict.fromkeys((*_FEATURES, *_MORE_FEATURES), "1"),
+        "networks": networks(pool, vm),
+        "other": dict.fromkeys((*_FEATURES, *_MORE_FEATURES, *(_WINDOWS if system["distro"] == "windows" else ())), "1"),
         "live": True,
         "can_use_hotplug_vbd": "yes",
         "can_use_hotplug_vif": "yes",
@@ -175,9 +195,14 @@ def report(pool: Pool, vm: Row) -> None:
         refresh(vif)
 
 
+def guest_applies(pool: Pool, vm: Row) -> None:
+    """The guest gets other addresses for its NICs, and its agent says so after a while."""
+    pool.clock.later(pool.durations.get("guest_agent", AGENT_DELAY), lambda: networks_changed(pool, vm))
+
+
 def networks_changed(pool: Pool, vm: Row) -> None:
     """A NIC came or went: an agent that is there says so at once."""
-    metrics = pool.db.maybe("VM_guest_metrics", vm.guest_metrics)
+    metrics = pool.db.maybe("VM_guest_metrics", vm.guest_metrics) if vm.exists else None
     if metrics is not None and metrics.live and vm.power_state == "Running":
-        metrics.networks = networks(pool.db, vm)
+        metrics.networks = networks(pool, vm)
         metrics.last_updated = pool.clock.datetime()

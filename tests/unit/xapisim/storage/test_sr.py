@@ -223,3 +223,16 @@ def test_storage_of_a_dead_host(start: Callable[..., Any]) -> None:
         sim.pool.set_live(sim.pool.db.row("host", slave), False)
     assert sim.refused("VDI.create", vdi_record(sr_ref)) == ["HOST_OFFLINE", slave]
     assert sim.refused("PBD.unplug", pbd) == ["HOST_OFFLINE", slave]
+
+
+def test_trim(sim: Any, sr: Any) -> None:
+    host = sim.call("host.get_all")[0]
+    lvm, nfs = sr("iscsi"), sr("nfs")
+
+    def trim(ref: str) -> str:
+        return sim.call("host.call_plugin", host, "trim", "do_trim", {"sr_uuid": sim.call("SR.get_uuid", ref)})
+
+    assert trim(lvm) == "True"
+    assert "trim_last_triggered" in sim.call("SR.get_other_config", lvm)
+    assert "<key>errcode</key><value>UnsupportedSRForTrim</value>" in trim(nfs)
+    assert sim.refused("host.call_plugin", host, "trim", "do_trim", {}) == ["XENAPI_PLUGIN_FAILURE", "do_trim", "KeyError", "'sr_uuid'"]

@@ -11,6 +11,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.network.mtu import car
 NULL = "OpaqueRef:NULL"
 HOSTS = {f"h{n}": {"name_label": f"xcp{n}"} for n in (1, 2)}
 NETWORKS = {"nic": {"name_label": "lan", "MTU": 1500}, "wide": {"name_label": "storage", "MTU": 9000}}
+NARROW = ("network x has an MTU of {}, but lies over eth1 of {} with {}: larger packets are lost. "
+          "Give network {} the larger MTU, or this one the smaller.")
+WIDE = ("network x has an MTU of 1500, and carries VLANs with a larger one (storage): larger packets are lost. "
+        "Give it the larger MTU, or them the smaller.")
 
 
 def pif(host: str = "h1", device: str = "eth1", tag: int = -1, network: str = "nic", **more: Any) -> dict[str, Any]:
@@ -20,16 +24,13 @@ def pif(host: str = "h1", device: str = "eth1", tag: int = -1, network: str = "n
 
 @pytest.mark.parametrize(("mtu", "bases", "over", "told"), [
     (1500, [pif(), pif("h2")], [], []),
-    (9000, [pif(), pif("h2")], [], ["network x has an MTU of 9000, but lies over eth1 of xcp1, xcp2 with 1500: larger packets are lost. "
-                                    "Give network lan the larger MTU, or this one the smaller."]),
+    (9000, [pif(), pif("h2")], [], [NARROW.format(9000, "xcp1, xcp2", 1500, "lan")]),
     (9000, [pif(other_config={"mtu": "9000"})], [], []),  # of its own, beside the network
     (9000, [pif(network="wide", other_config={"mtu": "many"})], [], []),  # XAPI does not understand it either
     (1500, [pif(network="wide", other_config={"mtu": "1400"})], [],
-     ["network x has an MTU of 1500, but lies over eth1 of xcp1 with 1400: larger packets are lost. "
-      "Give network storage the larger MTU, or this one the smaller."]),
+     [NARROW.format(1500, "xcp1", 1400, "storage")]),
     (1500, [], [pif(tag=5, network="wide"), pif(tag=6)],
-     ["network x has an MTU of 1500, and carries VLANs with a larger one (storage): larger packets are lost. "
-      "Give it the larger MTU, or them the smaller."]),
+     [WIDE]),
 ])
 def test_what_does_not_fit(mtu: int, bases: list[Any], over: list[Any], told: list[str]) -> None:
     assert list(mtu_problems("network x", mtu, bases, over, NETWORKS, HOSTS)) == told
