@@ -22,7 +22,7 @@ SCENARIO = """
 pools:
   - name: judged
     vms:
-      - {name: guest1}
+      - {name: guest1, disks: [{name: root, size: 4MiB, sr: NFS storage}]}
 """
 
 
@@ -65,6 +65,12 @@ def test_async_calls_are_awaited(seen: dict[str, Any]) -> None:
     assert seen["started"] == "void"
     assert seen["copyName"] == "copy"
     assert seen["tasksLeft"] == 0
+
+
+def test_a_raw_disk_goes_in_and_out(seen: dict[str, Any]) -> None:
+    """It asks at paths that end with a slash, first without a task to see where the host is, and waits for the connection's end."""
+    assert seen["raw"]["same"] and seen["raw"]["size"] == 4 << 20
+    assert seen["raw"]["task"] == seen["raw"]["vdi"]
 
 
 def test_failures_arrive_with_code_and_parameters(seen: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
 // What the npm package xen-api, which knows nothing of xapisim, makes of a pool: prints one JSON object.
 //   node xen_api.mjs URL USER PASSWORD VM_NAME NEW_NAME
 
+import { Readable } from 'node:stream'
 import { createClient } from 'xen-api'
 
 const [url, user, password, vmName, newName] = process.argv.slice(2)
@@ -41,7 +42,18 @@ const clone = await failure(xapi.callAsync('VM.clone', vm.$ref, 'clone of a runn
 await Promise.race([xapi.callAsync('VM.hard_shutdown', vm.$ref), seconds(20, 'VM.hard_shutdown')])
 const copy = await Promise.race([xapi.callAsync('VM.clone', vm.$ref, 'copy'), seconds(20, 'VM.clone')])
 
+// A raw disk goes in, as a stream for which it first asks where to send it, and out again.
+const [disk] = objects.filter(object => object.$type === 'VDI' && object.name_label === 'root')
+const bytes = Buffer.alloc(1 << 20, 'xapisim')
+const query = { format: 'raw', vdi: disk.$ref }
+const stream = Object.assign(Readable.from([bytes]), { length: bytes.length })
+const put = await Promise.race([xapi.putResource(stream, '/import_raw_vdi/', { query, task: true }), seconds(30, 'put')])
+const got = await xapi.getResource('/export_raw_vdi/', { query, task: true })
+const back = Buffer.from(await Promise.race([got.body.arrayBuffer(), seconds(30, 'get')]))
+await Promise.race([got.task, seconds(20, 'the task of get')])
+
 const result = {
+  raw: { task: put, size: back.length, same: back.subarray(0, bytes.length).equals(bytes), vdi: disk.$ref },
   pool: xapi.pool?.name_label,
   types,
   typed: { memory: typeof vm.memory_static_max, template: typeof vm.is_a_template, host: typeof vm.$affinity },

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import gc
 import http.client
 import os
 import socket
@@ -17,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from unit.xapisim.storage.records import MIB, read, vbd_record, vdi_record, write
+from xapisim import http as server
 
 DATA = os.urandom(3 * MIB + 5)
 
@@ -147,18 +147,23 @@ def test_paths_match_by_their_beginning(sim: Any, vdi: str, task: str) -> None:
     assert http_call(sim, "GET", "/nothing")[0] == 403
 
 
-def test_an_export_over_a_connection_whose_call_failed_ends(sim: Any, vdi: str) -> None:
-    """What the failure left behind in Python must not hold the connection: its end is that of the bytes."""
-    parts = urlsplit(sim.url)
+def test_an_export_over_a_connection_whose_call_failed_ends(sim: Any, vdi: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is that of the bytes, whoever still holds the request, as the traceback of a failure does."""
+    parts, held = urlsplit(sim.url), []
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    gc.disable()
+
+    def answer(request: server.Request) -> server.Response:
+        held.append(request)
+        return answered(request)
+
+    answered = server._answer
+    monkeypatch.setattr(server, "_answer", answer)
     try:
         connection.request("POST", "/", xmlrpc.client.dumps((sim.session, "OpaqueRef:none"), "VBD.unplug_force").encode())
         assert b"HANDLE_INVALID" in connection.getresponse().read()
         connection.request("GET", f"/export_raw_vdi?vdi={vdi}&session_id={sim.session}")
         assert len(connection.getresponse().read()) == int(sim.call("VDI.get_virtual_size", vdi))
     finally:
-        gc.enable()
         connection.close()
 
 
