@@ -41,7 +41,8 @@ def interface(dice: random.Random) -> dict[str, Any]:
         {"ip_mode": "static", "ip": "192.0.2.1/31", "gateway": "192.0.2.0"}])
     six: dict[str, Any] = dice.choice([
         {"ipv6_mode": None, "ipv6": None, "ipv6_gateway": None}, {"ipv6_mode": "dhcp", "ipv6": None, "ipv6_gateway": None},
-        {"ipv6_mode": "autoconf", "ipv6": None, "ipv6_gateway": None}, {"ipv6_mode": "static", "ipv6": "fd00::5/64", "ipv6_gateway": "fd00::1"},
+        {"ipv6_mode": "autoconf", "ipv6": None, "ipv6_gateway": None},
+        {"ipv6_mode": "static", "ipv6": "fd00::5/64", "ipv6_gateway": "fd00::1"},
         {"ipv6_mode": "static", "ipv6": "2001:db8::5/48", "ipv6_gateway": "fe80::1"},
         {"ipv6_mode": "static", "ipv6": "2001:db8::5/64", "ipv6_gateway": ""}])
     if four["ip_mode"] == "none" and six["ipv6_mode"] is None:
