@@ -30,7 +30,7 @@ _SERVER = {"root": _FOLDER, "interface": _NIC, "address": _ADDRESS, "dhcp_range"
 _IMAGE = {"name": _NAME, "iso": _FOLDER, "tree": _FOLDER}
 _HOSTS = {"name": _NAME, "mac": _MAC, "kernel_arguments": _ARGUMENTS}
 _FIRST = {"hostname": _HOST, "ntp_servers": _WHERE}
-_BOND = {"nics": _NIC, "network": _LINE}
+_BOND = {"members": _NIC, "network": _LINE}
 
 
 def problems(server: Mapping[str, Any], images: list[Mapping[str, Any]], hosts: list[Mapping[str, Any]]) -> list[str]:

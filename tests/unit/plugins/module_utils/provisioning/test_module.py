@@ -47,7 +47,7 @@ def test_a_hash_that_the_host_cannot_check_is_no_password(tmp_path: Path, passwo
 
 
 def test_warnings(tmp_path: Path) -> None:
-    warnings = run(tmp_path, **FRESH, nameservers=["10.0.0.1"])["warnings"]
+    warnings = run(tmp_path, **FRESH, dns=["10.0.0.1"])["warnings"]
     assert len(warnings) == 1 and "line 6: <name-server> counts with a static IPv4 address only" in json.dumps(warnings)
 
 

@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
                          "kernel_arguments": "xencons=hvc console=tty0 install"}}],
     "hosts": [{"name": "xcp3", "mac": "02:66:00:00:03:0A", "kernel_arguments": "map_netdev=eth0:d:02:66:00:00:03:00",
                "first_boot": {"hostname": "xcp3.example.com", "ntp_servers": ["10.0.0.2", "fd00::1", "ntp.example.com"],
-                              "bond": {"nics": ["eth0", "eth1"], "network": "Bond of eth0 and eth1 (LACP)"}}}],
+                              "bond": {"members": ["eth0", "eth1"], "network": "Bond of eth0 and eth1 (LACP)"}}}],
 }  # fmt: skip
 # Those of argument_specs.yml that are none of these: numbers, choices, what module answerfile checks, what becomes JSON.
 ELSEWHERE = {"port", "checkin_port", "wait_timeout", "ready_timeout", "arm", "wait", "callback", "version", "image", "answers", "mode",
@@ -66,5 +66,5 @@ def test_every_option_is_looked_at_here_or_elsewhere() -> None:
     asked = {name.removeprefix("pxe_server_") for entry in spec.values() for name in re.findall(
         r"^ *'?([a-z_]+)'?:$", yaml.safe_dump(entry["options"]), re.MULTILINE)} - {"options", "description", "choices"}
     here = {key for container, key in places(GOOD) if isinstance(key, str)} | {"dhcp_options", "images", "hosts", "boot", "first_boot",
-                                                                             "ntp_servers", "bond", "nics", "network"}
+                                                                             "ntp_servers", "bond", "members", "network"}
     assert asked - here - ELSEWHERE == set()
