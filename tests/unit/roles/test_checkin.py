@@ -429,23 +429,55 @@ def test_an_awx_that_never_ends_its_answer(make: Callable[..., World], checkin: 
     assert world.state()["callback"].startswith(words)
 
 
-@pytest.mark.parametrize("program", ["curl", "wget", "python3"])
-def test_the_hosts_own_script_checks_in(world: World, tmp_path: Path, program: str) -> None:
-    """With what there is, in a shell; the folder of programs has no other one of the three."""
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    for name in ("sh", "date", "sleep", "timeout", program):
+def programs(folder: Path, *names: str) -> dict[str, str]:
+    """An environment in which there are no other programs."""
+    folder.mkdir()
+    for name in ("sh", "date", "sleep", "timeout", *names):
         found = shutil.which(name)
         if not found:
             pytest.skip(f"there is no {name}")
-        (bin_ / name).symlink_to(found)
-    host, port = world.server.server_address[:2]
+        (folder / name).symlink_to(found)
+    return {"PATH": str(folder)}
+
+
+def own_script(address: Any) -> str:
+    """What an installed host checks in with."""
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(SOURCE.parents[1] / "templates"), trim_blocks=True, autoescape=False)
-    script = "set -eu\n" + templates.get_template("check-in.sh.j2").render(
-        pxe_server_token=TOKEN, pxe_server_desk_url=f"http://{host}:{port}", pxe_server_host={"name": "host1"})
+    return "set -eu\n" + templates.get_template("check-in.sh.j2").render(
+        pxe_server_token=TOKEN, pxe_server_desk_url=f"http://{address[0]}:{address[1]}", pxe_server_host={"name": "host1"})
+
+
+@pytest.mark.parametrize("program", ["curl", "wget", "python3"])
+def test_the_hosts_own_script_ends_whatever_it_hears(tmp_path: Path, program: str) -> None:
+    """An answer that comes drop by drop, and never ends. A second for each attempt, and no more than one of them."""
+    environment, over = programs(tmp_path / "bin", program), threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as link:
+            link.recv(65536)
+            link.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.05):
+                link.sendall(b"y")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        script = own_script(listener.getsockname()).replace("-m 20", "-m 1").replace("timeout 20", "timeout 1").replace("+ 300", "+ 0")
+        try:
+            done = subprocess.run(["sh", "-c", f"{script}\ncheck_in started"], env=environment, check=False, timeout=20)
+        finally:
+            over.set()
+            thread.join()
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("program", ["curl", "wget", "python3"])
+def test_the_hosts_own_script_checks_in(world: World, tmp_path: Path, program: str) -> None:
+    """With what there is, in a shell; the folder of programs has no other one of the three."""
+    environment, script = programs(tmp_path / "bin", program), own_script(world.server.server_address[:2])
     for state, more in (("started", ""), ("complete", ""), ("ready", FINGERPRINT)):
-        subprocess.run(["sh", "-c", f"{script}\ncheck_in {state} {more}"], env={"PATH": str(bin_)}, check=True)
+        subprocess.run(["sh", "-c", f"{script}\ncheck_in {state} {more}"], env=environment, check=True)
     assert [each["state"] for each in world.state()["history"]] == ["armed", "started", "complete", "ready"]
     assert world.state()["fingerprint"] == FINGERPRINT
-    refused = subprocess.run(["sh", "-c", f"{script}\ncheck_in started"], env={"PATH": str(bin_)}, check=False, capture_output=True)
+    refused = subprocess.run(["sh", "-c", f"{script}\ncheck_in started"], env=environment, check=False, capture_output=True)
     assert refused.returncode == 1 and b"403" in refused.stderr
