@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible_collections.nobloat.xen.plugins.module_utils.change import (
     ApplyError,
     ChangeSet,
     with_gone,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records, tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import Claim
@@ -70,13 +71,13 @@ class Refused(ValueError):
         self.facts = facts
 
 
-class XapiModule(AnsibleModule):
-    """An AnsibleModule with an open XAPI session (`self.xapi`) while `converge` or `report` runs."""
+class XapiModule(DiscreetModule):
+    """A module with an open XAPI session (`self.xapi`) while `converge` or `report` runs."""
 
     xapi: Session
 
     def __init__(self, spec: Mapping[str, Any], *, waits: bool = False, **rules: Any) -> None:
-        """`spec`: the module's own options; `waits`: it starts long operations; `rules`: those of AnsibleModule."""
+        """`spec`: the module's own options; `waits`: it starts long operations; `rules`: those of DiscreetModule."""
         super().__init__(
             argument_spec={**CONNECTION_SPEC, **(WAIT_SPEC if waits else {}), **spec}, supports_check_mode=True, **rules
         )

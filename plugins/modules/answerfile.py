@@ -15,6 +15,7 @@ description:
     refused, with line and reason, as is what contradicts itself, such as a gateway outside of the network. Of what is read
     as it says, and may yet not be what is wanted, such as old names, a warning is given.
   - Only a hash of the root password leaves this module. Of a password in clear text one is made.
+  - Ansible shows nothing of a result with an answer file, as with C(no_log), but it can be registered; why one is refused is shown.
 author:
   - nobloat.xen contributors (@nobloat)
 options:
@@ -171,7 +172,6 @@ options:
     description:
       - The answer file as it is now, or the script that makes it. If its hash is one of O(root_password) that this module has
         made, it is taken again, so that nothing changes. Without it, each run makes another hash of a password in clear text.
-      - It shows in what Ansible prints at C(-vvv), as the result does. Use C(no_log) with it.
     type: str
   dns:
     description:
@@ -259,7 +259,6 @@ EXAMPLES = r"""
     dns: [10.0.0.1]
   register: answers
   delegate_to: localhost
-  no_log: true
 
 - name: Where the installer fetches it
   ansible.builtin.copy:
@@ -290,7 +289,8 @@ kernel_argument:
 
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.passwords import hashed
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
@@ -300,7 +300,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes
 MEDIA = {"type": {"type": "str", "choices": ["local", "url", "nfs"], "required": True}, "address": {"type": "str"}}
 SPEC = {
     "version": {"type": "str", "choices": list(VERSIONS), "required": True},
-    "content": {"type": "str"},
+    "content": {"type": "str", "no_log": True},
     "mode": {"type": "str", "choices": ["fresh", "reinstall", "upgrade"], "default": "fresh"},
     "sr_type": {"type": "str", "choices": ["lvm", "ext"]},
     "disk": {"type": "dict", "options": {
@@ -325,7 +325,7 @@ SPEC = {
         "ipv6": {"type": "str"}, "ipv6_gateway": {"type": "str"}, "vlan": {"type": "int"},
     }},
     "root_password": {"type": "str", "no_log": True},
-    "previous": {"type": "str"},
+    "previous": {"type": "str", "no_log": True},
     "dns": {"type": "list", "elements": "str"},
     "hostname": {"type": "str"},
     "timezone": {"type": "str"},
@@ -339,12 +339,13 @@ SPEC = {
     }},
 }
 
+SECRETS = tuple(name for name, rule in SPEC.items() if rule.get("no_log"))
 
-def password_hash(module: AnsibleModule) -> str | None:
-    """The root password's hash. A hash that was given is none of the module's secrets: it has to be in the result."""
+
+def password_hash(module: DiscreetModule) -> str | None:
+    """The root password's hash."""
     password = module.params["root_password"]
     if not password or password == NO_PASSWORD_YET or HASH.fullmatch(password):
-        module.no_log_values.discard(password)
         return password
     try:
         return hashed(password, module.params["previous"] or "")
@@ -356,7 +357,7 @@ def password_hash(module: AnsibleModule) -> str | None:
 
 
 def main() -> None:
-    module = AnsibleModule(SPEC, supports_check_mode=True)
+    module = DiscreetModule(SPEC, supports_check_mode=True, hidden=SECRETS)
     rule = (module.params["disk"] or {}).get("rule")
     try:
         if rule and rule["min_size"]:
@@ -364,6 +365,8 @@ def main() -> None:
         content = finished(module.params, password_hash(module), module.warn)
     except ValueError as error:
         module.fail_json(msg=str(error))
+    # What was given as part of the result belongs there; the action plugin does not show it.
+    module.no_log_values.clear()
     module.exit_json(changed=False, content=content,
                      kernel_argument="answerfile_generator" if content.startswith("#!") else "answerfile")
 

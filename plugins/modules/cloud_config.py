@@ -61,7 +61,7 @@ options:
     default: 3
   show_content:
     description:
-      - Show the texts in the result, the difference and the log, not just a digest. To show what was there before, the disc is read.
+      - Show the texts in the result and the difference, not just a digest. To show what was there before, the disc is read.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -139,7 +139,7 @@ cloud_config:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.cloud_config import hide, plan_cloud_config
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.cloud_config import TEXTS, plan_cloud_config
 
 SPEC = {
     "vm": {"type": "str", "required": True},
@@ -155,12 +155,10 @@ SPEC = {
 
 
 def main() -> None:
-    # no_log: the options are not written to the system's log; what is returned is the plan's business.
-    module = XapiModule(SPEC, waits=True, no_log=True)
-    options = dict(module.params)
-    if not module.params["show_content"]:
-        hide(module.params)
-    module.converge("cloud_config", lambda module: plan_cloud_config(module, options))
+    module = XapiModule(SPEC, waits=True, hidden=TEXTS)
+    if module.params["show_content"]:
+        module.hidden = ()
+    module.converge("cloud_config", plan_cloud_config)
 
 
 if __name__ == "__main__":

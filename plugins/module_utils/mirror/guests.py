@@ -23,7 +23,8 @@ def guest_plans(
     its first leg, "" if a leg is not known now; `power` and `uuid` are "" for a guest that is not there; `ref` is what modules are
     told: its name, or the uuid that its legs are tagged with where the pool has others of that name; `untagged` are the nodes on
     which a leg does not have the uuid yet; `missing` lists paths of legs that have no VDI yet; `vm` is an entry for module vm. Each
-    of `mirrors` is {name, devices, nodes, far, filesystem, mount}. Raises ValueError.
+    of `mirrors` is {name, devices, nodes, far, filesystem, mount}. No user data are in it: loops go over it, and show it.
+    Raises ValueError.
     """
     known, there = list(legs), list(vms)
     uuids = identity(known)
@@ -60,7 +61,7 @@ def _plan(
         "power": vm["power_state"] if vm else "", "uuid": uuid, "ref": ref,
         "untagged": [{"guest": name, "uuid": uuid, "node": node}
                      for node in sorted({leg["node"] for pair in own for leg in pair if not leg.get("uuid")}) if uuid],
-        "missing": missing, "mirrors": mirrors, "user_data": guest.get("user_data") or {},
+        "missing": missing, "mirrors": mirrors,
         "vm": {**options, "name": ref, "auto_poweron": False, "disks": [*(options.get("disks") or []), *disks]},
     }
 

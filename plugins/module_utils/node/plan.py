@@ -12,8 +12,8 @@ import traceback
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 
@@ -84,8 +84,8 @@ def undo(done: List[Step]) -> List[str]:
     return leftovers
 
 
-class NodeModule(AnsibleModule):
-    """An AnsibleModule that runs on a node: its plan or its report, and the one place where errors become fail_json."""
+class NodeModule(DiscreetModule):
+    """A module that runs on a node: its plan or its report, and the one place where errors become fail_json."""
 
     def __init__(self, spec: Dict[str, Any], **rules: Any) -> None:
         super().__init__(argument_spec=spec, supports_check_mode=True, **rules)

@@ -65,15 +65,8 @@ def digest(files: Mapping[str, str]) -> str:
     return "sha256:" + hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def hide(params: dict[str, Any]) -> None:
-    """Keep the texts out of what Ansible shows and logs of the module's options."""
-    for name in TEXTS:
-        if params[name] is not None:
-            params[name] = "(not shown)"
-
-
-def plan_cloud_config(module: XapiModule, options: Mapping[str, Any]) -> ChangeSet:
-    """The change set of one guest's drive: three calls, four when something is to be done. `options` has the texts."""
+def plan_cloud_config(module: XapiModule) -> ChangeSet:
+    """The change set of one guest's drive: three calls, four when something is to be done."""
     params, xapi = module.params, module.xapi
     vms = select(xapi, "VM", names=[params["vm"]])
     if params["state"] == "absent" and not seek(vms, GUEST, params["vm"], among=[GUEST]):
@@ -90,7 +83,7 @@ def plan_cloud_config(module: XapiModule, options: Mapping[str, Any]) -> ChangeS
     plan = _Plan(module, guest, title, lost)
     if params["state"] == "absent":
         return plan.remove(drive, old)
-    files = texts(options, guest)
+    files = texts(params, guest)
     if not drive:
         drive = next((vbd for vbd in vbds if device_number(vbd) == params["device"]), None)
         plan.check_free(drive)
