@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ def connections(
             if not isinstance(pool, Mapping):
                 raise ValueError("it must be a map of options")
             given = {key: template(key, value) for key, value in pool.items()} if pools else dict(pool)
-            where = str(given.get("hostname") or where)
+            where = shown(given.get("hostname") or where)
             result.append(_connection(defaults, given, folder))
         except ValueError as error:
             errors[where] = str(error)
@@ -71,7 +72,7 @@ def _connection(defaults: Mapping[str, Any], pool: Mapping[str, Any], folder: st
     merged |= {key: str(merged[key]) for key in TEXTS if merged[key] is not None}  # YAML takes 12345 for a number
     for key, variable in (("hostname", "XENSERVER_HOST"), ("password", "XENSERVER_PASSWORD")):
         if not merged[key]:
-            of = f" of {merged['hostname']}" if merged["hostname"] else ""
+            of = f" of {shown(merged['hostname'])}" if merged["hostname"] else ""
             raise ValueError(f"say which {key}{of}, by option {key} or the environment variable {variable}")
     if merged["ca_path"]:
         merged["ca_path"] = os.path.join(folder, os.path.expanduser(merged["ca_path"]))
@@ -84,6 +85,11 @@ def _connection(defaults: Mapping[str, Any], pool: Mapping[str, Any], folder: st
     except (TypeError, ValueError):
         raise ValueError("option timeout must be a number of seconds") from None
     return merged
+
+
+def shown(hostname: Any) -> str:
+    """A host name in a message, without the password that somebody may have written into it."""
+    return re.sub(r"[^/]*@", "***@", str(hostname))
 
 
 def look(
@@ -116,9 +122,9 @@ def look(
                 states[pool], made[pool] = _fetch(session, state, lambda found: make(found, hostname))
             new.append(pool)
         except XapiError as error:
-            errors[hostname] = error
+            errors[shown(hostname)] = error
         except _MALFORMED as error:
-            errors[hostname] = XapiError("MALFORMED", (), f"its records are not such as XAPI makes ({error!r})", "Is it XAPI?")
+            errors[shown(hostname)] = XapiError("MALFORMED", (), f"its records are not such as XAPI makes ({error!r})", "Is it XAPI?")
 
     with ThreadPoolExecutor(max_workers=max(1, min(len(wanted), MAX_THREADS))) as workers:
         list(workers.map(one, wanted))

@@ -286,6 +286,10 @@ def test_a_template_that_fails_does_not_show_a_password(listed: Run, look: Run) 
         _found, said = listed("-vvv", fails=True, **options)
         assert "the template in option password cannot be worked out" in said
         assert "s3cretThing" not in said
+    for options in ({}, {"password": ""}, {"timeout": "soon"}):
+        _found, said = look(pools=[{"hostname": "https://me:s3cretThing@x", **options}], fails=True)
+        assert "***@x" in said
+        assert "s3cretThing" not in said
     _found, said = look(hostname="{{ nothing }}", fails=True)
     assert "template in option hostname cannot be worked out" in said
     assert "nothing" in said
