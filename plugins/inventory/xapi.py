@@ -147,6 +147,7 @@ cache_timeout: 600
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -283,10 +284,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         objects = [marks.of(facts) for facts in self._each_once(found)]
         composed, named = self.get_option("groups") or {}, self.get_option("keyed_groups") or []
         prefix = self.get_option("group_prefix")
-        groups: dict[str, list[int]] = {}
+        wanted, raw = self.get_option("default_groups"), defaultdict[str, list[int]](list)
         for number, facts in enumerate(objects):
-            for group in default_groups(facts, self.get_option("default_groups")):
-                groups.setdefault(to_safe_group_name(prefix + group, force=True, silent=True), []).append(number)
+            for group in default_groups(facts, wanted):
+                raw[group].append(number)
+        groups: dict[str, set[int]] = {}
+        for group, members in raw.items():
+            groups.setdefault(to_safe_group_name(prefix + group, force=True, silent=True), set()).update(members)
         chosen = {self._sanitize_group_name(name) for name in (*composed, *_parents(named))}
         others = Others(self.inventory, path, self.get_option("adopt"), {prefix + "vms", prefix + "hosts", *groups, *chosen})
         names, twins, said = choose_names([(self._name(facts), facts["xapi_uuid"]) for facts in objects], others.taken)
@@ -296,9 +300,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(text)
         self._add_hosts(sorted(zip(names, objects, strict=True), key=lambda pair: pair[0]), others, marks)
         for group in sorted(groups):
-            place = others.add_group(group, DEFAULT)
+            place, add_child = others.add_group(group, DEFAULT), self.inventory.add_child
             for name in sorted(names[number] for number in groups[group]):
-                self.inventory.add_child(place, name)
+                add_child(place, name)
         if composed or named:
             self._construct(dict(zip(names, objects, strict=True)), others, chosen)
         for text in others.said:

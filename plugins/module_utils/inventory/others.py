@@ -20,7 +20,7 @@ OF_ANOTHER = "that another source has given to a host (option adopt names hosts 
 
 # What this plugin made, whichever file was for: several files have their groups in common.
 _groups: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-_hosts: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
+_hosts: WeakKeyDictionary[Any, dict[str, tuple[str, str]]] = WeakKeyDictionary()  # by the group all of an inventory
 
 
 class Recorder:
@@ -50,6 +50,8 @@ class Others:
 
     def __init__(self, inventory: Any, source: str, adopt: Sequence[str], reserved: Collection[str] = ()) -> None:
         self.inventory, self.source, self.adopt, self.reserved = inventory, source, adopt, reserved
+        self.hosts, self.groups = inventory.hosts, inventory.groups
+        self._ours = _hosts.setdefault(self.groups["all"], {})
         self.said: list[str] = []
         self._places: dict[tuple[str, str], str] = {}
 
@@ -58,19 +60,18 @@ class Others:
 
     def taken(self, name: str, uuid: str) -> str:
         """Why an object may not be called so; empty if it may."""
-        if name in self.inventory.groups or name in self.reserved:
+        if name in self.groups or name in self.reserved:
             return OF_A_GROUP
-        host = self.inventory.hosts.get(name)
-        return "" if host is None or self.adopts(name) or _hosts.get(host) == (self.source, uuid) else OF_ANOTHER
+        free = name not in self.hosts or self.adopts(name) or self._ours.get(name) == (self.source, uuid)
+        return "" if free else OF_ANOTHER
 
     def add_host(self, name: str, uuid: str) -> tuple[Any, bool]:
         """The host of that name, and whether it is another source's."""
-        theirs = name in self.inventory.hosts and _hosts.get(self.inventory.hosts[name]) != (self.source, uuid)
+        theirs = name in self.hosts and self._ours.get(name) != (self.source, uuid)
         self.inventory.add_host(name)
-        host = self.inventory.hosts[name]
         if not theirs:
-            _hosts[host] = (self.source, uuid)
-        return host, theirs
+            self._ours[name] = (self.source, uuid)
+        return self.hosts[name], theirs
 
     def add_group(self, name: str, kind: str) -> str:
         """The name of a group that may be used for `name`; made if there is none."""
@@ -81,32 +82,32 @@ class Others:
                 place, count = f"{name}_{count + 1}", count + 1
             if place != name:
                 self.said.append(f"{self._why(name)}. What belongs to {name} is in group {place} instead.")
-            if place not in self.inventory.groups:
+            if place not in self.groups:
                 self.inventory.add_group(place)
-                _groups[self.inventory.groups[place]] = kind
+                _groups[self.groups[place]] = kind
             self._places[name, kind] = place
         return place
 
     def _why(self, name: str) -> str:
-        if name in self.inventory.hosts:
+        if name in self.hosts:
             return f"A host is called {name}"
-        if name in self.reserved or self.inventory.groups.get(name) in _groups:
+        if name in self.reserved or self.groups.get(name) in _groups:
             return f"Another option makes the group {name}"
         return f"Another source made the group {name}, and option adopt does not name it"
 
     def _free(self, name: str, kind: str) -> bool:
         if kind == NAMED:
             return True
-        if name in self.inventory.hosts or (kind == KEYED and name in self.reserved):
+        if name in self.hosts or (kind == KEYED and name in self.reserved):
             return False
-        group = self.inventory.groups.get(name)
+        group = self.groups.get(name)
         if group is None or _groups.get(group) == kind:
             return True
         return group not in _groups and name not in ("all", "ungrouped") and self.adopts(name)
 
     def add_child(self, group: str, child: str) -> None:
         """A group below a group, unless that makes a circle."""
-        if any(each.name == group for each in self.inventory.groups[child].get_descendants(include_self=True)):
+        if any(each.name == group for each in self.groups[child].get_descendants(include_self=True)):
             self.said.append(f"Group {child} is not put below group {group}, which is below it or is itself.")
         else:
             self.inventory.add_child(group, child)

@@ -15,6 +15,7 @@ from typing import Any
 
 # xen-api: ocaml/xapi/xapi_guest_agent.ml makes these keys: "0/ip", "0/ipv4/0", "0/ipv6/1".
 _KEY = re.compile(r"([^/]+)/ip(?:v[46]/\d+)?")
+_ODD = {0, 127, 169, *range(224, 256)}  # first octets of IPv4 addresses among which some are no good
 NOWHERE = -1  # the index is no number
 
 
@@ -46,6 +47,8 @@ def reachable(text: str, *, here: bool = False) -> ipaddress.IPv4Address | ipadd
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    if address.version == 4 and int(address) >> 24 not in _ODD:
+        return address  # most of them: the questions below take as long as all the rest
     plain = getattr(address, "ipv4_mapped", None) or address
     if getattr(address, "scope_id", None) or plain.is_link_local or plain.is_unspecified or plain.is_multicast:
         return None
@@ -54,5 +57,5 @@ def reachable(text: str, *, here: bool = False) -> ipaddress.IPv4Address | ipadd
 
 def _usable(texts: list[str]) -> list[str]:
     """Each address once, IPv4 first."""
-    found = {address for address in map(reachable, texts) if address}
+    found = {address for address in map(reachable, set(texts)) if address}
     return [str(address) for address in sorted(found, key=lambda address: (address.version, int(address)))]
