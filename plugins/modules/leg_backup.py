@@ -9,8 +9,8 @@ short_description: Back up a leg of a mirror, on its node, while the guest runs
 version_added: 1.0.0
 description:
   - Takes an LVM snapshot of one leg of a complete mirror, and keeps what is in it as a new generation on a backup volume of the
-    node. It is the disk as a power cut at that moment would have left it; the guest need not run, and notices nothing but
-    slower writes while the snapshot is there.
+    node. It is the disk as a power cut at that moment would have left it, unless its file system was frozen in the guest
+    (M(nobloat.xen.guest_freeze)); the guest need not run, and notices nothing but slower writes while the snapshot is there.
   - The generation is compared with the leg, byte by byte, and gets its name when all of it is on the disk. The snapshot is
     removed in any case.
   - What a run that was killed has left, the next one removes.
@@ -40,9 +40,21 @@ options:
     description:
       - With V(present), there is a new generation, or one that is not older than O(max_age).
       - With V(clean), there is nothing that a killed backup has left. Generations are not touched.
+      - With V(snapshotted), there is only the snapshot, for a backup with O(snapshot); none if the newest generation is not older than
+        O(max_age).
     type: str
-    choices: [present, clean]
+    choices: [present, clean, snapshotted]
     default: present
+  snapshot:
+    description:
+      - Back up this snapshot, which O(state=snapshotted) has made and named (RV(snapshot)).
+    type: str
+  frozen:
+    description:
+      - The file system in the guest was frozen from before the snapshot was made until after it. A file system that notes by itself whether
+        it is clean (ext2, ext3, ext4) is not asked of this option.
+    type: bool
+    default: false
   halves:
     description:
       - Paths of all halves of the mirror on this node, the leg itself among them or not. Needed with O(state=present).
@@ -68,13 +80,16 @@ options:
     default: true
   method:
     description:
-      - With V(files), the file system on the leg (ext2, ext3, ext4 or xfs) is copied with C(rsync). Files that have not changed
-        since the generation before share its space (hard links). The journal is replayed in the snapshot, not on the leg.
       - With V(blocks), the generation is an image of the disk, with holes where there are zeros, whatever is on the disk. On a
         file system with reflinks (xfs), images share what has not changed.
+      - With V(files), the file system on the leg (ext2, ext3, ext4 or xfs) is copied with C(rsync). Files that have not changed
+        since the generation before share its space (hard links).
+      - For V(files), the node's kernel has to mount what a guest has made. It does so read-only, and without replaying a journal. If the
+        file system was neither frozen nor unmounted in the guest, C(e2fsck) replays the journal in the snapshot; that of C(xfs) cannot
+        be replayed in this way, and is refused.
     type: str
     choices: [files, blocks]
-    default: files
+    default: blocks
   keep:
     description:
       - How many generations there are afterwards at most. Older ones are removed once the new one is complete, so the volume
@@ -104,8 +119,9 @@ attributes:
     support: partial
     details: With O(max_age=0), each run makes a generation.
 requirements:
-  - LVM, mdadm and, for O(method=files), rsync on the node
+  - LVM, mdadm and, for O(method=files), rsync on the node; e2fsck or xfs_logprint for a file system that was not frozen
 seealso:
+  - module: nobloat.xen.guest_freeze
   - module: nobloat.xen.leg_backup_info
   - module: nobloat.xen.leg_restore
   - module: nobloat.xen.mirror_info
@@ -121,6 +137,7 @@ EXAMPLES = r"""
       - /dev/mirror/node1/web1-data
       - /dev/mirror/node2/web1-data
     volume: /srv/backup
+    method: files
 
 - name: An image, once a day at most, the last three of them
   nobloat.xen.leg_backup:
@@ -131,7 +148,6 @@ EXAMPLES = r"""
       - /dev/mirror/node1/web1-system
       - /dev/mirror/node2/web1-system
     volume: /srv/backup
-    method: blocks
     keep: 3
     max_age: 86000
 
@@ -155,6 +171,11 @@ backup:
       type: list
       elements: str
       sample: ["20261121T020000Z", "20261122T020000Z"]
+snapshot:
+  description: Which snapshot was made.
+  returned: with O(state=snapshotted), if one was made
+  type: str
+  sample: 7xYbPd-2mZ0-Qk3a-VvT1-s8Rz-h4Lw-e9NcUj
 """
 
 import platform
@@ -168,12 +189,14 @@ SPEC = {
     "disk": {"type": "str", "required": True},
     "name": {"type": "str"},
     "vg": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "clean"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "clean", "snapshotted"], "default": "present"},
+    "snapshot": {"type": "str"},
+    "frozen": {"type": "bool", "default": False},
     "halves": {"type": "list", "elements": "path", "default": []},
     "allow_degraded": {"type": "bool", "default": False},
     "volume": {"type": "path", "required": True},
     "require_mount": {"type": "bool", "default": True},
-    "method": {"type": "str", "choices": ["files", "blocks"], "default": "files"},
+    "method": {"type": "str", "choices": ["files", "blocks"], "default": "blocks"},
     "keep": {"type": "int", "default": 7},
     "max_age": {"type": "int", "default": 0},
     "snapshot_size": {"type": "str", "default": "20%"},

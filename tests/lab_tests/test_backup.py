@@ -99,7 +99,7 @@ def stop_writer(machines: Machines) -> None:
 def options(**changes: Any) -> dict[str, Any]:
     disk = changes.get("disk", "data")
     return {"guest": "web1", "disk": disk, "vg": "vg0", "volume": VOLUME, "node": "node2", "halves": halves(disk), "keep": 20,
-            **changes}
+            "method": "files", **changes}
 
 
 def backup(machines: Machines, **changes: Any) -> str:
@@ -278,6 +278,75 @@ def test_image_of_a_file_system_in_use_gives_files(machines: Machines) -> None:
     assert generations(machines, "raw") == [first, generation]
 
 
+def test_a_frozen_file_system_is_thawed(machines: Machines) -> None:
+    """By whoever froze it; and by itself when Ansible does not come back."""
+    machines.ok("guest1", "guest_freeze", name="data", timeout=900)
+    machines.sh("guest1", "systemd-run -q --collect sh -c 'echo late > /mnt/etc/late; touch /run/written'; sleep 1; test ! -e /run/written")
+    machines.ok("guest1", "guest_freeze", name="data", state="thawed")
+    until(lambda: machines.sh("guest1", "cat /run/written && cat /mnt/etc/late", check=False) == "late", 60, "what waited was written")
+    assert machines.module("guest1", "guest_freeze", name="data", timeout=2)["changed"]
+    machines.sh("guest1", "echo x > /mnt/etc/frozen; sync -f /mnt")  # waits until then
+    assert not machines.module("guest1", "guest_freeze", name="data", state="thawed")["held"]
+    machines.fails("guest1", "guest_freeze", "No file system", name="nothing")
+    machines.sh("guest1", "rm /mnt/etc/frozen /mnt/etc/late")
+
+
+# What is on the disk when the last of them is acknowledged, and what a backup has.
+SMALL = """python3 -c "
+import os
+os.makedirs('/mnt/small/{0}')
+for number in range(1000):
+    with open('/mnt/small/{0}/%d' % number, 'w') as stream:
+        stream.write('%d ' % number * 20)
+        stream.flush()
+        os.fsync(stream.fileno())
+" """
+NOTED = """#!/bin/sh
+echo called >> /run/e2fsck
+exec /sbin/e2fsck "$@"
+"""
+COUNT = """python3 -c "
+print(sum(open('{}/%d' % number).read() == '%d ' % number * 20 for number in range(1000)))
+" """
+
+
+def test_a_thousand_small_files(machines: Machines) -> None:
+    """Right after the last was acknowledged. No kernel replays the journal: who does so is noted on the way."""
+    machines.sh("node2", f"cat > /usr/local/sbin/e2fsck <<'END'\n{NOTED}END\nchmod +x /usr/local/sbin/e2fsck")
+    replayed = machines.sh("node2", "dmesg | grep -c 'recovery complete'; true")
+    start_writer(machines)  # so that there always is something in the journal
+    machines.sh("guest1", SMALL.format("one"))
+    generation = backup(machines)
+    assert machines.sh("node2", COUNT.format(f"{VOLUME}/web1-data/{generation}/files/small/one")) == "1000"
+    assert machines.sh("node2", "cat /run/e2fsck; rm /run/e2fsck") == "called"
+    # Frozen: nothing has to be replayed, and writes go on afterwards.
+    machines.sh("guest1", SMALL.format("two"))
+    told = {"mirror_backup_legs": [leg("data")], "mirror_backup_keep": 20, "mirror_backup_method": "files"}
+    play(machines.lab, ROLE, extra_vars=told).ok()
+    generation = generations(machines)[-1]
+    assert machines.sh("node2", COUNT.format(f"{VOLUME}/web1-data/{generation}/files/small/two")) == "1000"
+    assert machines.sh("node2", "ls /run/e2fsck 2>/dev/null; true") == ""
+    before = int(machines.sh("guest1", "cat /run/acknowledged"))
+    until(lambda: int(machines.sh("guest1", "cat /run/acknowledged")) > before, 60, "the guest writes on")
+    # From an image, which is the default.
+    machines.sh("guest1", SMALL.format("three"))
+    image_of = options(volume=f"{VOLUME}/images", require_mount=False)
+    del image_of["method"]
+    machines.sh("node2", f"mkdir {VOLUME}/images")
+    assert machines.module("node2", "leg_backup", **image_of)["changed"]
+    stop_writer(machines)
+    machines.sh("node2", f"ls {VOLUME}/images/web1-data/*/disk.img")
+    result = machines.module("node2", "leg_restore", guest="web1", disk="data", volume=f"{VOLUME}/images",
+                             archive=f"{VOLUME}/images/small.tar", path="/small/three")
+    assert not result["failed"], result
+    machines.sh("node2", f"cd {VOLUME}/images; mkdir out; tar -C out -xf small.tar")
+    assert machines.sh("node2", COUNT.format(f"{VOLUME}/images/out/small/three")) == "1000"
+    assert machines.sh("node2", "dmesg | grep -c 'recovery complete'; true") == replayed
+    machines.sh("node2", f"rm -r {VOLUME}/images /usr/local/sbin/e2fsck /run/e2fsck")
+    machines.sh("guest1", "rm -r /mnt/small; sync")
+    nothing_left(machines)
+
+
 # ---- the role
 
 
@@ -307,12 +376,14 @@ def leg(name: str, state: str = "present") -> dict[str, Any]:
 def test_role_makes_the_volume_and_the_backups(machines: Machines) -> None:
     """On xfs: images share what has not changed."""
     told = {"mirror_backup_path": "/srv/second", "mirror_backup_legs": [leg("data"), leg("raw")], "mirror_backup_keep": 2,
-            "mirror_backup_volume": {"vg": "vg0", "name": "backup2", "size": "400m", "filesystem": "xfs"},
+            "mirror_backup_method": "files", "mirror_backup_volume": {"vg": "vg0", "name": "backup2", "size": "400m", "filesystem": "xfs"},
             "mirror_backup_options": {"web1-raw": {"method": "blocks"}}}
     play(machines.lab, ROLE, extra_vars=told, check=True).ok()
     assert machines.sh("node2", "ls -d /srv/second /dev/vg0/backup2 2>/dev/null; true") == ""
-    assert play(machines.lab, ROLE, extra_vars=told).ok().changed == 4
+    # The volume, its file system, its place; the snapshot of data, as it is frozen then; two backups.
+    assert play(machines.lab, ROLE, extra_vars=told).ok().changed == 6
     assert machines.sh("node2", "findmnt -no FSTYPE /srv/second; grep -c /srv/second /etc/fstab").split() == ["xfs", "1"]
+    assert {"nodev", "nosuid", "noexec"} <= set(machines.sh("node2", "findmnt -no OPTIONS /srv/second").split(","))
     young = {**told, "mirror_backup_max_age": 3600}
     assert play(machines.lab, ROLE, extra_vars=young).ok().changed == 0
     machines.sh("guest1", "head -c 1000000 /dev/urandom > /raw/more; sync")
@@ -548,7 +619,7 @@ def test_power_cut_of_the_node(machines: Machines) -> None:
 def test_full_backup_volume(machines: Machines) -> None:
     known = generations(machines)
     machines.sh("guest1", "rm /mnt/big; head -c 60000000 /dev/urandom > /mnt/big; sync")
-    machines.sh("node2", f"rm -f {VOLUME}/filler; fallocate -l $(($(df -B1 --output=avail {VOLUME} | tail -1) - 30000000)) {VOLUME}/filler")
+    machines.sh("node2", f"rm -f {VOLUME}/filler; fallocate -l $(($(df -B1 --output=avail {VOLUME} | tail -1) - 5000000)) {VOLUME}/filler")
     machines.fails("node2", "leg_backup", "is full", **options())
     assert generations(machines) == known
     machines.sh("node2", f"rm {VOLUME}/filler")

@@ -66,7 +66,7 @@ def test_check_mode(lab: Lab) -> None:
 
 
 def test_backup_of_all_guests_away_from_where_they_run(lab: Lab) -> None:
-    run(lab, "backup", **BACKUP).ok()
+    run(lab, "backup", mirror_backup_method="files", **BACKUP).ok()
     assert (len(generations(lab, "node1")), len(generations(lab, "node2"))) == (0, 1)
     assert run(lab, "backup", mirror_backup_max_age=3600, **BACKUP).ok().changed == 0
     fails(lab, "has a leg of web7", "backup", guest="web7")
@@ -84,7 +84,7 @@ def test_restore_of_a_file(lab: Lab) -> None:
 
 def test_restore_of_the_disk(lab: Lab) -> None:
     fails(lab, "has an image", "restore", overwrite=True, **DISK)
-    run(lab, "backup", mirror_backup_method="blocks", **DISK, **BACKUP).ok()
+    run(lab, "backup", **DISK, **BACKUP).ok()
     sh(lab, "web1", "rm -r /srv/etc; echo later > /srv/later; sync")
     fails(lab, "runs on", "restore", overwrite=True, **DISK)
     assert sh(lab, "web1", "cat /srv/later") == "later"

@@ -32,15 +32,14 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
     sum_line,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
+from ansible_collections.nobloat.xen.plugins.module_utils.node.mounts import Mounts, own_mounts
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, read
 from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
-    Mounts,
     Snapshot,
     Volumes,
     end_orderly,
     lock,
-    own_mounts,
     supervised,
 )
 
@@ -125,14 +124,17 @@ class Backup:
         if not check_mode:
             self.lock = lock(self.arrays.blocks.root, self.name)
         self._plan_leftovers(plan)
-        if self.params["state"] == "present":
+        if self.params["state"] != "clean":
             self._plan_backup(plan, leg, known)
         return plan
 
     def _plan_leftovers(self, plan: Plan) -> None:
+        there, taken = self.snapshot.uuid(), self.params["snapshot"]
+        if taken and taken != there:
+            raise NodeError(f"The snapshot {taken} of {self.name} is gone: another backup has removed it. Run it again.")
         for path in self.store.leftovers():
             plan.step(f"remove {path}", partial(self.store.remove, path))
-        if self.snapshot.exists():
+        if there and not taken:
             plan.step(f"remove the snapshot {self.snapshot.name} of a killed backup", self.snapshot.remove)
         if os.path.isdir(self.point):
             plan.step(f"remove {self.point}", partial(os.rmdir, self.point))
@@ -151,20 +153,31 @@ class Backup:
         self._check_volume(leg)
         half = self._check_mirror(plan)
         if known and params["max_age"] and age(known[-1], time.time()) < params["max_age"]:
+            if params["snapshot"]:
+                plan.step("remove the snapshot", self.snapshot.remove)
             self._plan_prune(plan, known, 0)
             return
         if not self.snapshot.exists():  # a leftover one gives its room back first
             self.snapshot.check(params["snapshot_size"])
+        if params["state"] == "snapshotted":
+            plan.step("have signals of our own", end_orderly)
+            plan.step(f"snapshot {leg['name']}", partial(self.snapshot.make, params["snapshot_size"]), self.snapshot.remove)
+            plan.step("see which one it is", lambda: plan.facts.update(snapshot=self.snapshot.uuid()))
+            return
         generation = next_name(known, time.time())
         self.manifest = {
             "guest": params["guest"], "disk": params["disk"], "node": params["node"], "leg": f"{leg['vg']}/{leg['name']}",
             "generation": generation, "method": params["method"], "size": half.size, "array": half.uuid, "version": 1}
         plan.after["generations"] = [*known, generation]
         plan.step("have signals of our own", end_orderly)
-        plan.step(f"snapshot {leg['name']}", partial(self.snapshot.make, params["snapshot_size"]), self.snapshot.remove)
+        if params["snapshot"]:
+            plan.step("take the snapshot that is there", lambda: None, self.snapshot.remove)
+        else:
+            plan.step(f"snapshot {leg['name']}", partial(self.snapshot.make, params["snapshot_size"]), self.snapshot.remove)
         plan.step(f"make {self.partial}", partial(self._guarded, self._begin), partial(self.store.remove, self.partial))
         plan.step("look at the snapshot", self._check_snapshot)
         if params["method"] == "files":
+            plan.step("make the file system in the snapshot clean", self._clean)
             plan.step("mount the snapshot", self._mount, self.mounts.unmount)
             plan.step("copy the files", partial(self._guarded, self._copy_files))
             plan.step("compare the files", partial(self._guarded, self._verify_files))
@@ -233,10 +246,17 @@ class Backup:
                             "when it is complete.")
         self.manifest["events"] = half.events
 
+    def _clean(self) -> None:
+        kind = self.manifest["filesystem"] = self.mounts.kind(self.snapshot.device)
+        try:
+            self.mounts.clean(self.snapshot.device, kind, self.params["frozen"], lambda _text: self._say("check", None))
+        except NodeError:
+            self.snapshot.used()  # says so if it was lost
+            raise
+
     def _mount(self) -> None:
         own_mounts()  # not earlier: lvcreate may start dmeventd, which would stay, and keep the mount
-        self.mounts.mount(self.snapshot.device, self.point)
-        self.manifest["filesystem"] = self.mounts.kind(self.snapshot.device)
+        self.mounts.mount(self.snapshot.device, self.point, self.manifest["filesystem"])
 
     def _guarded(self, work: Any) -> None:
         """Do it; what goes wrong is said as what it is: a lost snapshot, a full volume."""

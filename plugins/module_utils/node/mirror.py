@@ -23,6 +23,13 @@ NO_BAD_BLOCKS = "CREATE bbl=no\n"
 RUNNING = ("clean", "active", "active-idle", "write-pending", "readonly", "read-auto")
 
 
+def path_of(name: str) -> str:
+    """The device of the array with this name. Raises NodeError for what is no name."""
+    if not NAME.fullmatch(name):
+        raise NodeError(f"'{name}' is no name for an array; use up to 32 letters, digits and _ . + -.")
+    return f"/dev/{name}" if re.fullmatch(r"md\d+", name) else f"/dev/md/{name}"
+
+
 class Mirror:
     """One mirror, as the options of a task want it."""
 
@@ -31,9 +38,7 @@ class Mirror:
         self.blocks = arrays.blocks
         self.params = params
         name = params["name"]
-        if not NAME.fullmatch(name):
-            raise NodeError(f"'{name}' is no name for an array; use up to 32 letters, digits and _ . + -.")
-        self.target = f"/dev/{name}" if re.fullmatch(r"md\d+", name) else f"/dev/md/{name}"
+        self.target = path_of(name)
         self.devices = list(params["devices"] or [])
         self.present = [path for path in self.devices if self.blocks.name(path)]
         self.missing = [path for path in self.devices if path not in self.present]

@@ -36,15 +36,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direct, Held
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
+from ansible_collections.nobloat.xen.plugins.module_utils.node.mounts import Mounts, own_mounts
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
-from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
-    Mounts,
-    end_orderly,
-    lock,
-    own_mounts,
-    supervised,
-)
+from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import end_orderly, lock, supervised
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import (
     BRANDS,
     HELD,
@@ -331,7 +326,7 @@ class Restore:
         return {"size": os.path.getsize(archive)}
 
     def _pack_image(self) -> Dict[str, Any]:
-        """The same from an image. Its journal is replayed into a layer above it, which is thrown away."""
+        """The same from an image. It is made clean in a layer above it, which is thrown away."""
         end_orderly()
         own_mounts()
         name, mounts = f"backup-restore-{self.name}", Mounts(self.arrays.run)
@@ -349,6 +344,9 @@ class Restore:
             run("dmsetup", "create", name, "--table", f"0 {self.manifest['size'] // SECTOR} snapshot {loops[0]} {loops[1]} N 8")
             stack.callback(run, "dmsetup", "remove", "--retry", name)
             stack.callback(mounts.unmount)
-            mounts.mount(f"/dev/mapper/{name}", f"{MOUNTS}/{name}")
+            device = f"/dev/mapper/{name}"
+            kind = mounts.kind(device)
+            mounts.clean(device, kind)
+            mounts.mount(device, f"{MOUNTS}/{name}", kind)
             self.top = mounts.points[-1]
             return self._pack()

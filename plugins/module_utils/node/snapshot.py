@@ -4,7 +4,6 @@
 # pylint: disable=ansible-bad-function  # what stands below the modules knows none of them
 """LVM snapshots of legs, and what has to end with the process that works on them. Python 3.6 syntax."""
 
-import ctypes
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import libc
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, lock_path
@@ -26,25 +25,14 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
 from ansible_collections.nobloat.xen.plugins.module_utils.node.spares import Spares
 
 PREFIX = "backup-"  # names of volumes that begin so are no legs
-FIELDS = "vg_name,lv_name,lv_size,vg_free,vg_extent_size,origin,pool_lv,segtype"
-CLONE_NEWNS = 0x00020000
+FIELDS = "vg_name,lv_name,lv_uuid,lv_size,vg_free,vg_extent_size,origin,pool_lv,segtype"
 PR_SET_PDEATHSIG = 1
-# What can be mounted a second time, and replays its journal, without any effect on the first.
-MOUNT_OPTIONS = {"ext2": "", "ext3": "", "ext4": "", "xfs": ",nouuid"}
 LOST = "Overflow", "Invalid", "Merge", "Fail", "Error"  # what the kernel says instead of numbers
 
 
 def die_with_parent() -> None:
     """For the child between fork and exec: it is killed when this process ends, however that ends."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def own_mounts() -> None:
-    """Have a mount table of our own: what is mounted from now on is seen by nobody else, and gone when we and our children are."""
-    if libc.unshare(CLONE_NEWNS):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), "mount namespace")
-    run("mount", "--make-rprivate", "/")
 
 
 def end_orderly() -> None:
@@ -102,11 +90,11 @@ class Volumes:
         self.spares = Spares(command)
 
     def find(self, vg: str, name: str) -> Optional[Dict[str, Any]]:
-        """{vg, name, size, free (of the group), extent, origin, thin}, sizes in bytes; None if there is no such volume."""
+        """{vg, name, uuid, size, free (of the group), extent, origin, thin}, sizes in bytes; None if there is no such volume."""
         out = self.run("lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", FIELDS).out
         for row in json.loads(out)["report"][0]["lv"]:
             if (row["vg_name"], row["lv_name"]) == (vg, name):
-                return {"vg": vg, "name": name, "size": int(row["lv_size"]), "free": int(row["vg_free"]),
+                return {"vg": vg, "name": name, "uuid": row["lv_uuid"], "size": int(row["lv_size"]), "free": int(row["vg_free"]),
                         "extent": int(row["vg_extent_size"]), "origin": row["origin"], "thin": row["segtype"] == "thin"}
         return None
 
@@ -121,12 +109,15 @@ class Snapshot:
         self.name = f"{PREFIX}{leg['name']}"
         self.device = f"/dev/{leg['vg']}/{self.name}"
 
-    def exists(self) -> bool:
-        """Whether it is there. Raises NodeError if the name is that of something else."""
+    def uuid(self) -> str:
+        """Which one is there, "" if none is. Raises NodeError if the name is that of something else."""
         found = self.volumes.find(self.leg["vg"], self.name)
         if found and found["origin"] != self.leg["name"]:
             raise NodeError(f"{self.device} is no snapshot of {self.leg['name']}. Rename it: backups need the name.")
-        return bool(found)
+        return str(found["uuid"]) if found else ""
+
+    def exists(self) -> bool:
+        return bool(self.uuid())
 
     def size(self, wanted: str) -> int:
         """The bytes that it gets for what it has to keep: `wanted` is bytes, or a percentage of the leg. Raises NodeError."""
@@ -174,41 +165,3 @@ class Snapshot:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.5)
-
-
-class Mounts:
-    """Mounts that only we see."""
-
-    def __init__(self, command: Callable[..., Result] = run) -> None:
-        self.run = command
-        self.points: List[str] = []
-
-    def kind(self, device: str) -> str:
-        """The file system on a device, whatever else is on it; "" if there is none."""
-        out = self.run("blkid", "-p", "-u", "filesystem", "-o", "export", device, codes=(0, 2)).out
-        return dict(line.partition("=")[::2] for line in out.splitlines()).get("TYPE", "")
-
-    def check(self, device: str) -> str:
-        kind = self.kind(device)
-        if kind not in MOUNT_OPTIONS:
-            raise NodeError(f"There is {f'the file system {kind}' if kind else 'no file system'} on the leg, and files can be read from "
-                            f"{', '.join(sorted(MOUNT_OPTIONS))} only. Take method: blocks.")
-        return kind
-
-    def mount(self, device: str, point: str) -> None:
-        """Mount what nobody else needs unchanged: its journal is replayed there. Then it is only read."""
-        kind = self.check(device)
-        os.makedirs(point, exist_ok=True)
-        try:
-            # -o rw: mount(8) would fall back to a mount that may not replay
-            self.run("mount", "-t", kind, "-o", f"rw,noatime,nodev,nosuid,noexec{MOUNT_OPTIONS[kind]}", device, point, timeout=600)
-        except NodeError:
-            os.rmdir(point)
-            raise
-        self.points.append(point)
-        self.run("mount", "-o", "remount,ro", point, timeout=600)
-
-    def unmount(self) -> None:
-        while self.points:
-            self.run("umount", self.points[-1], timeout=600)
-            os.rmdir(self.points.pop())
