@@ -36,8 +36,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(imports), items for O(nobloat.xen.iscsi_import#module:imports); C(waiting), those legs, as node/leg, that their node does
-      not export.
+    - C(imports), items for O(nobloat.xen.iscsi_import#module:imports); C(logins), the same as dicts with C(node), where they lie,
+      C(secured), whether they have the secret that role P(nobloat.xen.mirror_export#role) has made there, and C(imports); C(waiting), those
+      legs, as node/leg, that their node does not export.
   type: dict
 """
 

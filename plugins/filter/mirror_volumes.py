@@ -51,7 +51,8 @@ _value:
   description:
     - C(make) and C(grow), the logical volumes of the node that are not there or too small, each with C(name), C(vg), C(size)
       in bytes (rounded up to whole stripes, and the same for both legs of a disk), C(stripes), C(guest), C(disk) and C(slot);
-      C(exports), items for O(nobloat.xen.iscsi_export#module:exports); C(troubles), in words, of all nodes.
+      C(exports), items for O(nobloat.xen.iscsi_export#module:exports); C(secured), the names of those that have, or shall have, the
+      secret that role P(nobloat.xen.mirror_export#role) makes; C(troubles), in words, of all nodes.
   type: dict
 """
 

@@ -179,7 +179,12 @@ def test_legs(job: Job) -> None:
     for node in NODES:  # what lay there before must not shine through
         job.sh(node, "lvcreate -qy -Wn -i2 -L800m -n former vg0; tr '\\0' x < /dev/zero | dd of=/dev/vg0/former bs=1M iflag=fullblock 2>&1;"
                      " sync; lvremove -qfy vg0")
+    job.run(LEGS, wanted=legs("web1-log"), mirror_export_chap=False).ok()
     job.all(LEGS, wanted=legs("web1-data", "web1-log"))
+    secrets = {job.sh(node, "cat /etc/nobloat/chap; stat -c ' %a %u' /etc/nobloat/chap") for node in NODES}
+    assert len(secrets) == 1
+    secret, *mode = secrets.pop().split()
+    assert len(secret) == 24 and mode == ["600", "0"]
     for slot, node in enumerate(NODES):
         other = NODES[1 - slot]
         assert job.sh(node, "lvs --noheadings -o lv_tags,lv_size,stripes,stripe_size --units m vg0/web1-data").split() == [
@@ -189,6 +194,10 @@ def test_legs(job: Job) -> None:
         number = node[-1]
         assert job.sh(node, f"cat {group}/enable; ls {group}/np {group}/acls").split() == [
             "1", f"{group}/acls:", f"iqn.2026-11.test.nobloat:{other}", f"{group}/np:", f"10.66.2.{number}:3260"]
+        # A new export wants the secret; one that was there before is left as it was.
+        auth = f"{group}/attrib/authentication {group}/acls/iqn.2026-11.test.nobloat:{other}/auth"
+        assert job.sh(node, f"cat {auth}/userid; cat {auth.split()[1]}/password").split() == ["1", "nobloat", secret]
+        assert job.sh(node, f"cat {auth.split()[0].replace('web1-data', 'web1-log')}") == "0"
         sessions = job.sh(node, "cat /sys/class/iscsi_session/*/targetname; cat /sys/class/iscsi_session/*/recovery_tmo").split()
         assert sorted(sessions) == sorted([IQN.format(other, "web1-data"), IQN.format(other, "web1-log"), "5", "5"])
     same_names(job, "web1-data", "web1-log")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    CHAP_USER,
     IQN_PREFIX,
     PATHS,
     SR_HOST,
@@ -50,7 +51,8 @@ def _leg(node: str, volume: Mapping[str, Any], info: Mapping[str, Any], prefix: 
 
 def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str, stripes: int = 0,
             iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, list[Any]]:
-    """What a node has to do for its legs: volumes to `make` and to `grow`, `exports`, and `troubles` of all nodes in words.
+    """What a node has to do for its legs: volumes to `make` and to `grow`, `exports`, names of those that are `secured` by our own
+    secret, and `troubles` of all nodes in words.
 
     `nodes` is what they say; `stripes` 0 stands for all disks of a volume group; `own` are the legs of the node, if they are
     not those of `legs_of_all`. The legs of a disk get the same size, also on volume groups whose extents or numbers of disks
@@ -61,7 +63,7 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
         mine = {leg["name"]: leg for leg in own}
         wanted = [mine.pop(leg["name"]) if leg["node"] == node else leg
                   for leg in wanted if leg["node"] != node or leg["name"] in mine] + list(mine.values())
-    found: dict[str, list[Any]] = {"make": [], "grow": [], "exports": [], "troubles": []}
+    found: dict[str, list[Any]] = {"make": [], "grow": [], "exports": [], "secured": [], "troubles": []}
     needed: dict[tuple[str, str], int] = {}
     for leg in wanted:
         if sum((other["node"], other["name"]) == (leg["node"], leg["name"]) for other in wanted) > 1:
@@ -69,6 +71,8 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
         if leg["node"] == node:
             found["exports"].append({"name": leg["name"], "iqn": leg.get("iqn") or iqn(node, leg["name"], iqn_prefix),
                                      "device": f"/dev/{leg['vg']}/{leg['name']}"})
+            if _secured(found["exports"][-1], node, nodes):
+                found["secured"].append(leg["name"])
         info = nodes.get(leg["node"])
         if not info:
             if not leg["exists"]:
@@ -107,12 +111,23 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
     return found
 
 
+def _secured(export: Mapping[str, Any], node: str, nodes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an export has the secret that the roles make, or, if it is not there yet, shall have it. Who is logged in to a lost export
+    without one, or will be when it is back, could not log in again."""
+    known = (nodes.get(node) or {}).get("exports", [])
+    users = [each["chap_username"] for each in known if each["name"] == export["name"]] or [
+        each["chap_username"] for info in nodes.values() if info for each in info.get("imports", []) if each["iqn"] == export["iqn"]]
+    return all(user == CHAP_USER for user in users)
+
+
 def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, list[Any]]:
-    """The legs of other nodes as `imports` of a node, and the `names` of those that nobody can import yet.
+    """The legs of other nodes as `imports` of a node, and the `names` of those that nobody can import yet. In `logins` they are by node,
+    and by whether the roles have made the secret.
 
     Where to find a leg is what its node says; legs of nodes that do not answer stay as they are.
     """
     found: dict[str, list[Any]] = {"imports": [], "waiting": []}
+    logins: dict[tuple[str, bool], list[Any]] = {}
     for leg in wanted:
         info = nodes.get(leg["node"])
         if leg["node"] == node or not info:
@@ -120,8 +135,10 @@ def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str
         export = next((each for each in info["exports"] if each["name"] == leg["name"] and each["enabled"]), None)
         if export:
             found["imports"].append({"iqn": export["iqn"], "portals": list(export["portals"]), "multipath": len(export["portals"]) > 1})
+            logins.setdefault((leg["node"], export["chap_username"] == CHAP_USER), []).append(found["imports"][-1])
         else:
             found["waiting"].append(f"{leg['node']}/{leg['name']}")
+    found["logins"] = [{"node": other, "secured": secured, "imports": each} for (other, secured), each in logins.items()]
     return found
 
 

@@ -104,12 +104,45 @@ def test_own_legs_that_are_not_those_of_the_pool() -> None:
 
 
 def test_imports_are_where_their_nodes_say() -> None:
-    exports = [{"name": "web1-data", "iqn": "iqn.2026-11.test:1", "portals": ["10.0.2.2:3260", "10.0.3.2:3260"], "enabled": True},
-               {"name": "web1-log", "iqn": "iqn.2026-11.test:2", "portals": ["10.0.2.2:3260"], "enabled": False}]
+    exports = [export("data", 1, portals=["10.0.2.2:3260", "10.0.3.2:3260"]), export("log", 2, enabled=False)]
     wanted = [leg("node1"), leg("node2"), leg("node2", "log"), leg("node3")]
     found = mirror_imports(wanted, {"node1": node(), "node2": node(exports=exports), "node3": {}}, "node1")
-    assert found == {"waiting": ["node2/web1-log"], "imports": [
-        {"iqn": "iqn.2026-11.test:1", "portals": ["10.0.2.2:3260", "10.0.3.2:3260"], "multipath": True}]}
+    assert (found["waiting"], found["imports"]) == (["node2/web1-log"], [
+        {"iqn": "iqn.2026-11.test:1", "portals": ["10.0.2.2:3260", "10.0.3.2:3260"], "multipath": True}])
+
+
+# ---- secrets
+
+
+def export(disk: str, number: int, user: str = "", **more: Any) -> dict[str, Any]:
+    return {"name": f"web1-{disk}", "iqn": f"iqn.2026-11.test:{number}", "portals": ["10.0.2.2:3260"], "enabled": True,
+            "chap_username": user, **more}
+
+
+def test_imports_by_node_and_secret() -> None:
+    nodes = {"node2": node(exports=[export("data", 1, "nobloat"), export("log", 2), export("home", 3, "nobloat")]),
+             "node3": node(exports=[export("data", 4, "mirror")])}
+    wanted = [leg("node2"), leg("node2", "log"), leg("node2", "home"), leg("node3")]
+    found = mirror_imports(wanted, nodes, "node1")
+    assert [(each["node"], each["secured"], [one["iqn"][-1] for one in each["imports"]]) for each in found["logins"]] == [
+        ("node2", True, ["1", "3"]), ("node2", False, ["2"]), ("node3", False, ["4"])]
+
+
+IQN = "iqn.2026-11.xen.nobloat:node1:web1-data"
+
+
+@pytest.mark.parametrize(("exports", "imports", "secured"), [
+    ([], [], True),  # a new one
+    ([export("data", 1, "nobloat")], [], True),
+    ([export("data", 1)], [], False),  # one that somebody may have logged in to without
+    ([export("data", 1, "mirror")], [], False),
+    ([], [{"iqn": IQN, "chap_username": ""}], False),  # it was lost with its node, and somebody waits for it
+    ([], [{"iqn": IQN, "chap_username": "nobloat"}], True),
+    ([], [{"iqn": "iqn.2026-11.test:other", "chap_username": ""}], True),
+])
+def test_only_new_exports_get_the_secret(exports: list[dict[str, Any]], imports: list[dict[str, Any]], secured: bool) -> None:
+    nodes = {"node1": node(volume(), exports=exports), "node2": {**node(), "imports": imports}, "node3": {}}
+    assert mirror_volumes([leg("node1")], nodes, "node1")["secured"] == (["web1-data"] if secured else [])
 
 
 # ---- names
