@@ -83,7 +83,8 @@ def nodes(pools: dict[str, str]) -> dict[str, Any]:
     for guest, pool in pools.items():
         leg = {"name": f"{guest}-data", "vg": "vg0", "size": 1 << 30, "tags": [f"nobloat.guest={guest}", "nobloat.disk=data"],
                "lease": None, "snapshot_of": None}
-        export = {"name": leg["name"], "iqn": f"iqn.2026-11.test:{guest}", "portals": ["127.0.0.1:3260"], "initiators": [], "enabled": True}
+        export = {"name": leg["name"], "iqn": f"iqn.2026-11.test:{guest}", "portals": ["127.0.0.1:3260"], "initiators": [], "enabled": True,
+                  "chap_username": ""}
         for number, host in enumerate(("first", "second")):
             said = {"legs": [{**leg, "tags": [*leg["tags"], f"nobloat.slot={number}"]}], "exports": [export], "imports": [], "names": [],
                     "vgs": [], "initiator": ""}

@@ -58,7 +58,7 @@ def test_modules_do_their_work_and_fail(played: Played) -> None:
     ended = {line["task"]: line["failed"] for line in played.outcomes() if line["host"] == "modules"}
     assert {task.partition(":")[0] for task in ended} == MODULES.keys()
     wrong = {task for task, failed in ended.items() if failed == task.endswith(": good")}
-    assert wrong == {f"{module}: good" for module, case in MODULES.items() if case.get("node")}
+    assert wrong <= {f"{module}: good" for module, case in MODULES.items() if case.get("node")}
 
 
 def test_roles_do_their_work_and_fail(played: Played) -> None:
