@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,13 @@ def described(**more: Any) -> dict[str, Any]:
 class World:
     """A lab, and the load on its guest."""
 
-    def __init__(self, name: str, figures: list[str] | None = None, **more: Any) -> None:
+    def __init__(
+        self, name: str, figures: list[str] | None = None, inventories: Sequence[Path] = (INVENTORY,), **more: Any
+    ) -> None:
+        """`inventories`: who describes it, later ones over earlier ones; `more`: what the lab has besides the demo's."""
         self.lab = named(name)
         self.more = more
+        self.inventories = inventories
         self.figures = [] if figures is None else figures
         self.load = Load(f"{MOUNT}/records")
         self.lost = "?"
@@ -74,7 +78,7 @@ class World:
 
     def run(self, playbook: str, **extra_vars: Any) -> Played:
         """Run a playbook of the collection, whatever comes of it."""
-        return play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[INVENTORY])
+        return play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=self.inventories)
 
     def play(self, playbook: str, *, failing: bool = False, **extra_vars: Any) -> Played:
         """Run one that has to succeed, or to fail."""
@@ -86,7 +90,7 @@ class World:
     def interrupted(self, playbook: str, *, after: str, kill: bool = False, **extra_vars: Any) -> Iterator[None]:
         """The body of the with block is done once a task of this name has begun; then the playbook ends as it may, or is killed."""
         command = playbook_command(
-            self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=[INVENTORY])
+            self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=self.inventories)
         with subprocess.Popen(command, env=playbook_environment(), text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
             assert process.stdout
@@ -153,12 +157,12 @@ class World:
         until(lambda: self.guest.running() and self.guest.run(f"findmnt {MOUNT}", check=False).returncode == 0, 90,
               "the guest has its data again")  # fmt: skip
 
-    def array(self, attribute: str) -> str:
+    def array(self, attribute: str, disk: str = DISK) -> str:
         """From sysfs in the guest: degraded, sync_action, array_state ..."""
-        return self.guest.run(f"cat /sys/block/$(basename $(readlink -f /dev/md/{DISK}))/md/{attribute}").stdout.strip()
+        return self.guest.run(f"cat /sys/block/$(basename $(readlink -f /dev/md/{disk}))/md/{attribute}").stdout.strip()
 
-    def degraded(self) -> bool:
-        return self.array("degraded") != "0"
+    def degraded(self, disk: str = DISK) -> bool:
+        return self.array("degraded", disk) != "0"
 
     def healthy(self) -> bool:
         """Whether all machines answer, and the guest has both halves."""
@@ -215,9 +219,9 @@ class World:
 
 
 @contextmanager
-def made(name: str, figures: list[str]) -> Iterator[World]:
+def made(name: str, figures: list[str], inventories: Sequence[Path] = (INVENTORY,)) -> Iterator[World]:
     """The machines of a world for the length of a with block."""
-    world = World(name, figures)
+    world = World(name, figures, inventories)
     world.up()
     try:
         yield world

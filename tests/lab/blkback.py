@@ -67,7 +67,7 @@ def disks(xapi: Calls, vm: str) -> tuple[dict[str, Leg], str]:
             continue
         vdi = xapi.apart("VDI.get_record", vbd["VDI"])
         if xapi.apart("SR.get_type", vdi["SR"]) == "udev":
-            device = "xvd" + "abcdefghijklmnop"[int(vbd["userdevice"])]
+            device = "xvd" + "abcdefghijklmnopqrstuvwxyz"[int(vbd["userdevice"])]
             legs[device] = Leg(device, vdi["location"], int(vdi["virtual_size"]))
         elif vbd["userdevice"] == DRIVE and vbd["mode"] == "RO":
             drive = vdi["uuid"]
