@@ -76,13 +76,14 @@ class World:
 
     # -- what an operator does
 
-    def run(self, playbook: str, **extra_vars: Any) -> Played:
+    def run(self, playbook: str, *, limit: str = "all", timeout: float = 600, **extra_vars: Any) -> Played:
         """Run a playbook of the collection, whatever comes of it."""
-        return play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=self.inventories)
+        return play(self.lab, ROOT / f"playbooks/{playbook}.yml", extra_vars=extra_vars, inventories=self.inventories,
+                    options=["--limit", limit], timeout=timeout)  # fmt: skip
 
-    def play(self, playbook: str, *, failing: bool = False, **extra_vars: Any) -> Played:
+    def play(self, playbook: str, *, failing: bool = False, **more: Any) -> Played:
         """Run one that has to succeed, or to fail."""
-        done = self.run(playbook, **extra_vars)
+        done = self.run(playbook, **more)
         assert failing == bool(done.rc), done.stdout + done.stderr
         return done
 

@@ -24,6 +24,16 @@ from .records import Records, state_folder
 
 BOOT = 300.0  # seconds that a machine may take, when it has little of a processor; five are usual
 
+# In a guest: its iSCSI disks wait for their sessions, longer than usual; until all of them can be read.
+PATIENT = """for file in /sys/class/iscsi_session/*/recovery_tmo; do
+    [ -e "$file" ] || continue
+    echo "$file $(cat "$file")"
+    echo 120 >"$file" || true
+done"""
+READ_ALL = """for disk in /sys/class/iscsi_session/*/device/target*/*/block/*; do
+    [ ! -e "$disk" ] || dd if="/dev/${disk##*/}" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null || true
+done"""
+
 
 class Lab(Records):
     """The lab of an id."""
@@ -201,9 +211,14 @@ class Lab(Records):
             self.box(name).run("cat >/run/lab/domains", text="".join(lines), timeout=20)
 
     def move(self, guest: str, node: str) -> None:
-        """A guest that runs is on another node from now on (after a live migration)."""
+        """A guest that runs is on another node from now on (after a live migration).
+
+        Its iSCSI sessions break, as their ways are others now, where a guest's disks would only wait for the new host. So they wait.
+        """
+        box = self.box(guest)
         with self.locked():
-            box, target = self.box(guest), self.description.machine(node)
+            target = self.description.machine(node)
+            patience = box.run(PATIENT).stdout
             status = box.status
             left, status.host = status.host, node
             box.save(status)
@@ -214,6 +229,8 @@ class Lab(Records):
             lines = [f"route flush via {GATEWAY}"]
             lines += [f"route add {a} via {GATEWAY} dev host0" for a in self.description.local_addresses(target)]
             box.run("ip -batch -", text="\n".join(lines) + "\n")
+        box.run(READ_ALL, timeout=180)
+        box.run("while read -r file seconds; do echo $seconds >$file || true; done", text=patience)
 
     # -- cables and disks
 

@@ -8,6 +8,9 @@ machine: started on a host, the machine gets power there; shut down by force, it
 to, and the call ends when it is off (xapisim waits as long as xenstore_data has xapisim_ignore_shutdown). What happens to
 the machines of a node that dies is not its work but that of `kill`, which must not wait for anything.
 
+A host that is rebooted or shut down through XAPI takes its node along: when XAPI has emptied it and it answers no more, the node
+shuts down, too, and for a reboot gets power again. The host boots with it.
+
 A VM that the pool calls Halted because somebody said so (power_state_reset, when its host does not answer) is not touched:
 it may well run there. If it is started elsewhere then, that is an incident: no machine can run twice.
 """
@@ -20,6 +23,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import xmlrpc.client
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +40,9 @@ from .machine import HERE
 
 GUEST = "lab_guest"
 WAITS = "xapisim_ignore_shutdown"
+# Seconds until a host goes down; and it comes back when its node does.
+DURATIONS = {"host.reboot:delay": 1.0, "host.reboot:boot": 1e9}
+DOWN = 900  # seconds that its guests may take to leave
 
 
 def scenario(lab: Lab) -> dict[str, Any]:
@@ -48,7 +55,8 @@ def scenario(lab: Lab) -> dict[str, Any]:
         {"name": node.name, "nics": [{"device": f"eth{nic}", "mac": node.mac(nic)} for nic in range(4)]}
         for node in what.nodes
     ]
-    pool = {"name": wanted["pool"], "hosts": hosts, "srs": [], "backends": {"udev": {"command": devices}}, **wanted["scenario"]}
+    pool = {"name": wanted["pool"], "hosts": hosts, "srs": [], "backends": {"udev": {"command": devices}}, "durations": DURATIONS,
+            **wanted["scenario"]}
     return {"pools": [pool, *wanted["pools"]]}
 
 
@@ -59,12 +67,14 @@ class Bridge:
         self.lab = lab
         self.xapi = Calls(info)
         self.guests = {machine.name for machine in lab.description.guests}
-        self.workers = {name: ThreadPoolExecutor(1) for name in self.guests}  # one thing at a time for each
+        machines = lab.description.nodes + lab.description.guests
+        self.workers = {machine.name: ThreadPoolExecutor(1) for machine in machines}  # one thing at a time for each
         self.seen: dict[str, tuple[str, int]] = {}  # VM -> power state, domain
         self.names: dict[str, str] = {}  # VM -> its machine
         self.vbds: dict[str, str] = {}  # VBD -> its VM
         self.legs: dict[str, dict[str, Leg]] = {}  # machine -> what it has been given, by device
         self.stopping: set[str] = set()
+        self.going: set[str] = set()  # nodes that go down
 
     # -- events
 
@@ -79,7 +89,7 @@ class Bridge:
         token = ""
         while True:
             try:
-                batch = self.xapi.call("event.from", ["vm", "vbd", "vdi"], token, 30.0)
+                batch = self.xapi.call("event.from", ["vm", "vbd", "vdi", "host"], token, 30.0)
             except (OSError, xmlrpc.client.Error, LabError):
                 self.xapi.log_in()
                 token = ""
@@ -90,6 +100,8 @@ class Bridge:
                 kind, ref, record = event["class"].lower(), event["ref"], event.get("snapshot") or {}
                 if kind == "vbd":
                     changed.add(self.vbds.setdefault(ref, record.get("VM", "")))
+                elif kind == "host":
+                    self.leaving(record)
                 elif kind == "vdi":
                     changed.update(self.vbds.get(vbd, "") for vbd in record.get("VBDs", ()))
                 elif event["operation"] != "del":
@@ -117,6 +129,13 @@ class Bridge:
             self.do(guest, self.start, ref, guest, self.xapi.hosts[vm["resident_on"]], vm)
         elif vm["power_state"] == "Halted" and before[0] != "Halted":
             self.do(guest, self.kill, guest)
+
+    def leaving(self, host: dict[str, Any]) -> None:
+        """Look at a host's record as it is now."""
+        node, wished = host.get("name_label", ""), {"reboot", "shutdown"} & set(host.get("current_operations", {}).values())
+        if wished and node in self.workers and node not in self.going:
+            self.going.add(node)
+            self.do(node, self.cycle, node, "reboot" in wished)
 
     def do(self, guest: str, work: Any, *args: Any) -> None:
         """In order, and without making the others wait."""
@@ -212,6 +231,20 @@ class Bridge:
         """It is asked to shut down; when it is off, the call may go on."""
         self.lab.stop([guest])
         self.xapi.apart("VM.remove_from_xenstore_data", ref, WAITS)
+
+    def cycle(self, node: str, returns: bool) -> None:
+        """The host goes down, and the node with it."""
+        deadline = time.monotonic() + DOWN
+        while self.xapi.answers(node):
+            if time.monotonic() > deadline:
+                raise LabError(f"it does not go down within {DOWN} seconds")
+            time.sleep(0.1)
+        for guest in self.guests:  # those that have left are somewhere else by now
+            self.workers[guest].submit(lambda: None).result()
+        self.lab.stop([node])
+        self.going.discard(node)
+        if returns:
+            self.lab.start([node])
 
     def kill(self, guest: str) -> None:
         """Its VM is Halted; the machine is, too, unless that is only what the pool believes."""

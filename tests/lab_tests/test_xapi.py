@@ -67,6 +67,20 @@ def test_a_clean_shutdown_is_one(lab: Lab, xapi: Xapi, vm: str) -> None:
     assert initiator(lab) == "InitiatorName=iqn.2026-11.test.nobloat:node1"
 
 
+def test_a_node_reboots_with_its_host(lab: Lab, xapi: Xapi, vm: str) -> None:
+    """Empty, as XAPI makes it before; the guest has moved to the other one and runs on."""
+    before, here = (lab.box(name).run("cat /proc/sys/kernel/random/boot_id").stdout for name in ("node1", "guest1"))
+    node = xapi.hosts["node1"]
+    xapi("host.disable", node)
+    xapi("host.reboot", node)
+    until(lambda: lab.box("node1").run("cat /proc/sys/kernel/random/boot_id").stdout != before, 120, "the node has booted")
+    again = Xapi(lab)  # it was the coordinator
+    until(lambda: again("host.get_enabled", node), 60, "the host is back")
+    assert lab.box("guest1").status.host == "node2" and again("VM.get_resident_on", vm) == xapi.hosts["node2"]
+    assert lab.box("guest1").run("cat /proc/sys/kernel/random/boot_id").stdout == here
+    xapi.calls.log_in()
+
+
 def test_a_guest_dies_with_its_node_and_starts_on_the_other(lab: Lab, xapi: Xapi, vm: str) -> None:
     xapi("VM.hard_shutdown", vm)
     until(lambda: not lab.box("guest1").running(), 10, "no power")
