@@ -115,7 +115,20 @@ class Cloud:
         """Both halves hold the same bytes: md compares them."""
         folder = "/sys/class/block/$(ls /sys/class/block | grep ^md)/md"
         self.sh("web1", f"sync; echo check > {folder}/sync_action; while ! grep -q idle {folder}/sync_action; do sleep .2; done")
-        assert self.sh("web1", f"cat {folder}/mismatch_cnt") == "0"
+        assert self.sh("web1", f"cat {folder}/mismatch_cnt") == "0", self.differences()
+
+    def differences(self) -> str:
+        """Where the halves differ, and what stands there."""
+        sums, where = {}, {}
+        for node in self.legs():
+            read = f"dd if=/dev/mirror/{node}/web1-data bs=64k iflag=direct 2>/dev/null"
+            where[node] = read
+            sums[node] = self.sh(node, f"{read} | python3 -c 'import hashlib, sys\nwhile part := sys.stdin.buffer.read(65536):"
+                                       " print(hashlib.md5(part).hexdigest())'").split()
+        blocks = [number for number, pair in enumerate(zip(*sums.values(), strict=False)) if len(set(pair)) > 1]
+        begins = [f"{node}: {self.sh(node, f'{read} skip={block} count=1 | head -c 256 | od -c | head')}"
+                  for block in blocks[:3] for node, read in where.items()]
+        return f"64 KiB blocks that differ: {blocks}\n" + "\n".join(begins)
 
     def settled(self, nodes: set[str]) -> None:
         """These two nodes have the legs, everybody knows and nobody knows another, and the data are the same on both."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import KEPT, device, positions
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import identity, machine
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import identity, machine, machines
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes, to_text
 
 Record = dict[str, Any]
@@ -163,10 +163,11 @@ def returning(
     guests have left: freed positions are given back to those that had them.
     """
     doubtful = {(disk["guest"], disk["disk"]) for disk in (found or {}).get("disks", ()) if any(leg["doubt"] for leg in disk["legs"])}
-    running = {vm["name"]: {str(disk["name"]): int(disk["device"]) for disk in vm["disks"]}
-               for vm in vms if vm["power_state"] == "running"}
+    known = list(legs)
+    running = {guest: {str(disk["name"]): int(disk["device"]) for disk in vm["disks"]}
+               for guest, vm in machines(known, vms).items() if vm["power_state"] == "running"}
     disks: dict[tuple[str, str], list[Record]] = {}
-    for leg in legs:
+    for leg in known:
         if leg["guest"] in running:
             disks.setdefault((leg["guest"], leg["disk"]), []).append(dict(leg))
     picked = [
@@ -197,7 +198,6 @@ def devices(
     taken: dict[str, set[int]] = {}
     found = []
     for disk in wanted:
-        namesakes = [vm for vm in known if vm["name"] == disk["guest"]]
         vm = next(iter(machine(known, disk["guest"], uuids[disk["guest"]])), None)
         if vm is None or vm["power_state"] != "running":
             raise ValueError(f"Guest {disk['guest']} does not run, and only it can change its mirrors. Start it first.")
@@ -205,7 +205,7 @@ def devices(
         places = positions(disk["guest"], [leg["vdi"] for leg in disk["legs"]], there, taken.setdefault(
             disk["guest"], {int(each["device"]) for each in vm["disks"]}))
         taken[disk["guest"]].update(places.values())
-        ref = vm["uuid"] if len(namesakes) > 1 and uuids[disk["guest"]] else disk["guest"]
+        ref = disk["guest"] if [each for each in known if each["name"] == disk["guest"]] == [vm] else vm["uuid"]
         paths = {leg["node"]: device(places[leg["vdi"]]) for leg in disk["legs"]}
         plug = [{"vdi": leg["vdi"], "sr": leg["sr"], "position": places[leg["vdi"]], "vm": ref}
                 for leg in disk["legs"] if leg["vdi"] not in there]

@@ -23,6 +23,13 @@ def machine(vms: Iterable[Record], name: str, uuid: str) -> list[Record]:
     return [vm for vm in vms if (vm["uuid"] == uuid if uuid else vm["name"] == name)]
 
 
+def machines(legs: Iterable[Record], vms: Iterable[Record]) -> dict[str, Record]:
+    """The guests that legs belong to, by the name that the legs have; where namesakes cannot be told apart, one that runs."""
+    known = list(vms)
+    found = {guest: machine(known, guest, uuid) for guest, uuid in identity(legs).items()}
+    return {guest: max(own, key=lambda vm: vm["power_state"] == "running") for guest, own in found.items() if own}
+
+
 def recovery(
     legs: Iterable[Record], vms: Iterable[Record], node: str, host: str = "", order: Iterable[str] = (), only: Iterable[str] = (),
 ) -> dict[str, Any]:

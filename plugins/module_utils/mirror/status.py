@@ -23,6 +23,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     tags,
     vdi_name,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import machines
 
 # What is said of a leg and of a mirror: a sign that does not depend on colour, and words.
 LEG_WORDS = {
@@ -64,11 +65,11 @@ def status(
     that is not there could not be asked.
     """
     known = sorted(_answering(nodes), key=lambda node: (str(node.get("pool")), node["name"]))
-    machines = {(vm["pool"], vm["name"]): vm for vm in vms}
+    known_vms = _machines(known, vms)
     hosts = {(node.get("pool"), node.get("host") or node["name"]): node["name"] for node in known}
     disks = []
-    for (pool, guest, disk), legs in sorted(_legs(known, machines).items(), key=lambda item: item[0]):
-        vm = machines.get((pool, guest))
+    for (pool, guest, disk), legs in sorted(_legs(known, known_vms).items(), key=lambda item: item[0]):
+        vm = known_vms.get((pool, guest))
         asked = (guests or {}).get(f"{pool}/{guest}")
         disks.append(_disk(pool, guest, disk, legs, vm, asked, hosts))
     _share_leases(disks)
@@ -124,8 +125,22 @@ def _troubles(info: Mapping[str, Any]) -> list[str]:
 # ---- legs
 
 
+def _machines(nodes: Iterable[Mapping[str, Any]], vms: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """{(pool, guest): VM}. Guests are called as their legs call them, which know them by uuid."""
+    pools: dict[str, list[Mapping[str, Any]]] = {}
+    for vm in vms:
+        pools.setdefault(vm["pool"], []).append(vm)
+    found: dict[tuple[str, str], Mapping[str, Any] | None] = {(pool, vm["name"]): vm for pool, there in pools.items() for vm in there}
+    for pool, there in pools.items():
+        legs = [tags(volume) for node in nodes if node.get("pool") == pool for volume in (node.get("info") or {}).get("legs", [])
+                if is_leg(volume)]
+        own = machines(legs, there)
+        found.update(((pool, leg["guest"]), own.get(leg["guest"])) for leg in legs)
+    return {name: vm for name, vm in found.items() if vm}
+
+
 def _legs(
-    nodes: list[Mapping[str, Any]], machines: Mapping[tuple[str, str], Mapping[str, Any]]
+    nodes: list[Mapping[str, Any]], vms: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
     """{(pool, guest, disk): {node: leg}}. A leg of a node that does not answer has exists None."""
     found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
@@ -146,7 +161,7 @@ def _legs(
             }
     silent = {node["name"]: str(node.get("pool")) for node in nodes if not node.get("info")}
     hints = {(entry["node"], entry["leg"]) for node in nodes for entry in (node.get("info") or {}).get("names", [])}
-    for (_pool, name), vm in machines.items():
+    for (_pool, name), vm in vms.items():
         for disk in vm["disks"]:
             node_name, leg = from_vdi(str(disk["name"])) or ("", "")
             if leg.startswith(leg_name(name, "")) and node_name in silent:

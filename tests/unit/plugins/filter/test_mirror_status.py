@@ -57,6 +57,17 @@ def one(nodes: Any, vms: Any, guests: Any) -> tuple[dict[str, Any], dict[str, An
     return found, disk, [leg["state"] for leg in disk["legs"]]
 
 
+def test_the_legs_know_their_guest() -> None:
+    """By its uuid: a namesake is somebody else, and the guest may have another name by now."""
+    nodes = [node(name, volume("web1", tags=["nobloat.uuid=u1"])) for name in ("node1", "node2")]
+    own, namesake = {**WEB1, "uuid": "u1", "name": "renamed"}, {**vm("web1", power="halted"), "uuid": "u2"}
+    for vms in ([own, namesake], [namesake, own]):
+        _found, disk, _states = one(nodes, vms, {"alpha/web1": inside("active", "active")})
+        assert (disk["guest"], disk["power"], disk["state"]) == ("web1", "running", "healthy")
+    _found, disk, _states = one(nodes, [{**namesake, "power_state": "running"}], {})
+    assert disk["power"] == "unknown"
+
+
 def test_healthy() -> None:
     found, disk, legs = one(TWO, [WEB1], {"alpha/web1": inside("active", "active")})
     assert (disk["state"], legs, disk["runs_on"], disk["size"]) == ("healthy", ["complete", "complete"], "node1", GIB - 65536)

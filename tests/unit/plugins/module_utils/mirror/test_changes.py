@@ -187,6 +187,18 @@ def test_which_disks_get_their_halves_back() -> None:
         ("web1-data", ["node1", "node2"]), ("web2-data", ["node2", "node3"])]
 
 
+def test_a_namesake_gets_nothing() -> None:
+    """The tags of the legs say whose they are, whatever the guests are called now."""
+    tagged = [{**each, "uuid": "u1"} for each in PAIR]
+    own, namesake = {**vm(*BOTH), "uuid": "u1", "name": "old"}, {**vm(power="halted"), "uuid": "u2"}
+    for vms in ([own, namesake], [namesake, own]):
+        assert [each["name"] for each in returning(tagged, vms, "node1")] == ["web1-data"]
+        (found,) = devices([{"guest": "web1", "name": "web1-data", "legs": [{**each, "vdi": each["name"] + "@" + each["node"]}
+                                                                            for each in tagged]}], vms, HOSTS)
+        assert found["ref"] == "u1"
+    assert returning(tagged, [{**own, "power_state": "halted"}, {**namesake, "power_state": "running"}], "node1") == []
+
+
 def test_halves_come_back_in_the_order_of_those_that_are_left() -> None:
     log = (leg("node1", disk="log"), leg("node2", disk="log", slot=1))
     there = [vm((5, "web1-log@node2"), (7, "web1-data@node2"))]
