@@ -76,6 +76,7 @@ def test_power_cut_with_seven_mirrored_disks(many: World) -> None:
     assert world.guest.run("sha256sum --quiet -c /root/sums").stdout == ""
     assert len(positions(world)) == 2 * len(DISKS)
     world.again("node_return", node=gone)
+    world.play("site")  # starts what ran there and is not mirrored
     world.again("site")
     world.note("power cut of the node that holds a guest with seven mirrored disks", watch())
 
