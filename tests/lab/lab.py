@@ -226,7 +226,7 @@ class Lab(Records):
             self._domains(node)
             self.network.host(box.machine, target)
             self.network.connect(box.machine, self._cables(box))
-            lines = [f"route flush via {GATEWAY}"]
+            lines = [f"route flush via {GATEWAY}", "neigh flush dev host0"]  # each node has this address there
             lines += [f"route add {a} via {GATEWAY} dev host0" for a in self.description.local_addresses(target)]
             box.run("ip -batch -", text="\n".join(lines) + "\n")
         box.run(READ_ALL, timeout=180)
