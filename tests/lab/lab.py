@@ -88,8 +88,11 @@ class Lab(Records):
 
     # -- power
 
-    def start(self, names: Iterable[str], *, on: str = "") -> None:
-        """Give machines power and wait until they can be logged in to. `on`: the node that guests start on."""
+    def start(self, names: Iterable[str], *, on: str = "", booted: bool = False) -> None:
+        """Give machines power and wait until they can be logged in to. `on`: the node that guests start on.
+
+        `booted`: XAPI starts when a node has its disks, as it does after an orderly reboot: its first scan comes half a minute later.
+        """
         boxes = [self.box(name) for name in names]
         with self.locked():
             begun = [box for box in boxes if not box.running()]
@@ -99,6 +102,8 @@ class Lab(Records):
         self.wait(boxes)
         for name in nodes:
             self._domains(name)
+            if booted:
+                self.box(name).run("systemctl start open-iscsi.service; udevadm settle", check=False, timeout=BOOT)
             self._tell_xapi("restore_host", name)
 
     def _power_on(self, box: Box, on: str, *, ready: bool) -> None:

@@ -244,7 +244,7 @@ class Bridge:
         self.lab.stop([node])
         self.going.discard(node)
         if returns:
-            self.lab.start([node])
+            self.lab.start([node], booted=True)
 
     def kill(self, guest: str) -> None:
         """Its VM is Halted; the machine is, too, unless that is only what the pool believes."""
