@@ -31,11 +31,12 @@ options:
     type: str
   mode:
     description:
-      - V(reinstall) is V(fresh) with a copy of what was installed.
+      - The installers' C(reinstall) is not offered, and refused in O(content): it is meant to keep a copy of what was installed, but
+        no installer makes one.
       - V(upgrade) keeps the settings of the host whose disk is in O(disk.names). It takes O(sources), O(driver_sources) and
         O(scripts) besides, and nothing else.
     type: str
-    choices: [fresh, reinstall, upgrade]
+    choices: [fresh, upgrade]
     default: fresh
   sr_type:
     description:
@@ -56,8 +57,10 @@ options:
       rule:
         description:
           - Choose the disks where the installer runs. The result is a script for its C(answerfile_generator) then.
-          - Never chosen are disks that are removable, read-only or hidden, that hang on USB, and that other hosts may see, which
-            are those of Fibre Channel, iSCSI, SRP and NVMe over fabrics. A disk that is seen by two paths counts once.
+          - Never chosen are disks of O(guest_disks), disks that are removable, read-only or hidden, SD cards, disks that hang on
+            USB, and disks that other hosts may see, which are those of Fibre Channel, iSCSI, SRP and NVMe over fabrics. A disk that
+            is seen by two paths counts once, and so do the namespaces of one NVMe. Disks below 46 GiB are left out, since the
+            installers refuse them.
         type: dict
         suboptions:
           choose:
@@ -79,6 +82,8 @@ options:
       raid:
         description:
           - Make a RAID1 of two disks.
+          - With V(xcp-ng-8.3), O(disk.guest_storage) has to be V(false) then, since that installer looks at the array before it has
+            made it, and stops. Make the local SR when the host is installed, or use O(guest_disks).
         type: bool
         default: false
       guest_storage:
@@ -110,7 +115,8 @@ options:
         required: true
       address:
         description:
-          - Address, as V(http://10.0.0.1/xcp-ng/) for V(url), and V(nas:/export/xcp-ng) for V(nfs). V(local) has none.
+          - Address, as V(http://10.0.0.1/xcp-ng/) for V(url), and V(nas:/export/xcp-ng) for V(nfs). V(local) has none. The installer
+            puts names of files behind it, so it has no query.
         type: str
   driver_sources:
     description:
@@ -125,7 +131,7 @@ options:
     suboptions:
       name:
         description:
-          - Name of the NIC, as V(eth0). Either this or O(interface.mac) is needed.
+          - Name of the NIC as the installer names it, as V(eth0). Either this or O(interface.mac) is needed.
         type: str
       mac:
         description:
@@ -165,7 +171,7 @@ options:
   root_password:
     description:
       - Password of root, in clear text or as a hash of crypt(3) with SHA-512, SHA-256 or MD5, which are those that the hosts can
-        check. If omitted, or V(!!), it is asked for at the first boot.
+        check. If omitted, or V(!!), it is asked for at the first boot. Texts that are other hashes, locked or empty are refused.
       - One in clear text is hashed with SHA-512 and a random salt, for which the Python library libpass is needed.
     type: str
   previous:
@@ -246,6 +252,7 @@ EXAMPLES = r"""
     disk:
       names: [/dev/disk/by-id/wwn-0x5000c500a1b2c3d4, /dev/disk/by-id/wwn-0x5000c500a1b2c3d5]
       raid: true
+      guest_storage: false
     sources:
       - type: url
         address: http://10.0.0.1/xcp-ng/
@@ -294,14 +301,14 @@ from ansible_collections.nobloat.xen.plugins.module_utils.discreet import Discre
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.passwords import hashed
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.values import HASH, NO_PASSWORD_YET, STAGES
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.values import STAGES
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_bytes
 
 MEDIA = {"type": {"type": "str", "choices": ["local", "url", "nfs"], "required": True}, "address": {"type": "str"}}
 SPEC = {
     "version": {"type": "str", "choices": list(VERSIONS), "required": True},
     "content": {"type": "str", "no_log": True},
-    "mode": {"type": "str", "choices": ["fresh", "reinstall", "upgrade"], "default": "fresh"},
+    "mode": {"type": "str", "choices": ["fresh", "upgrade"], "default": "fresh"},
     "sr_type": {"type": "str", "choices": ["lvm", "ext"]},
     "disk": {"type": "dict", "options": {
         "names": {"type": "list", "elements": "str"},
@@ -345,8 +352,8 @@ SECRETS = tuple(name for name, rule in SPEC.items() if rule.get("no_log"))
 def password_hash(module: DiscreetModule) -> str | None:
     """The root password's hash."""
     password = module.params["root_password"]
-    if not password or password == NO_PASSWORD_YET or HASH.fullmatch(password):
-        return password
+    if password is None:
+        return None
     try:
         return hashed(password, module.params["previous"] or "")
     except ImportError:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from .answerfile import judged, lines
 from .disks import PLACES, generator
 from .document import Node, rendered
 from .table import SWRAID, X82
+from .values import device, netmask
 
 # What an upgrade reads; all else stays as it is on the host.
 UPGRADE = ("version", "content", "mode", "disk", "sources", "driver_sources", "scripts", "previous")
@@ -78,10 +80,13 @@ def _interface(root: Node, options: dict[str, Any]) -> None:
     node = root.add("admin-interface", name=options["name"], hwaddr=options["mac"], proto=options["ip_mode"],
                     protov6=options["ipv6_mode"], vlan=options["vlan"])
     if options["ip"]:
+        _bare, _slash, length = options["ip"].partition("/")
         try:
+            if not length.isdigit() and netmask(length):  # Python takes nothing for /32, and 0.0.0.255 for /24
+                raise ValueError
             interface = ipaddress.IPv4Interface(options["ip"])
         except ValueError:
-            raise ValueError(f"interface.ip: '{options['ip']}' is no IPv4 address with its prefix; write it as "
+            raise ValueError(f"interface.ip: '{options['ip']}' is not an IPv4 address with its prefix; write for example "
                              "10.0.0.5/24.") from None
         node.add("ipaddr", interface.ip)
         node.add("subnet", interface.netmask)
@@ -107,9 +112,14 @@ def finished(options: dict[str, Any], password: str | None, warn: Callable[[str]
         return str(text)
     _asked(options)
     text = compose(options, password)
-    # A rule's disks are only known later: any stand for them now.
-    refuse(text.replace(PLACES[0], "sda").replace(PLACES[1], "sdb"), options["version"], warn)
-    return generator(text, options["disk"]["rule"]) if options["disk"]["rule"] else text
+    # A rule's disks are only known later: any that are not used stand for them now.
+    guests = options["guest_disks"] or []
+    others = (name for number in itertools.count() if (name := f"nvme{number}n1") not in map(device, guests))
+    told = text
+    for place in PLACES:
+        told = told.replace(place, next(others))
+    refuse(told, options["version"], warn)
+    return generator(text, options["disk"]["rule"], guests) if options["disk"]["rule"] else text
 
 
 def _asked(options: dict[str, Any]) -> None:
@@ -130,5 +140,8 @@ def _asked(options: dict[str, Any]) -> None:
         return
     if bool(disk["names"]) == bool(disk["rule"]):
         raise ValueError("disk: name the disks, or give a rule that chooses them.")
+    arrays = [name for name in options["guest_disks"] or [] if device(name).startswith("md")]
+    if disk["rule"] and arrays:
+        raise ValueError(f"guest_disks: the rule could choose a disk that {arrays[0]} is made of. Name the disks in disk.names.")
     if disk["names"] and len(disk["names"]) != (2 if disk["raid"] else 1):
         raise ValueError(f"disk.names: {'two disks for raid' if disk['raid'] else 'one disk without raid'}.")

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
+
+from .values import device
 
 # What stands for the disks until the script knows them.
 PLACES = ("@disk1@", "@disk2@")
 
 # Where a device of /sys/devices lies tells what it is attached by. Shared are: rport-N (Fibre Channel, also over Ethernet),
-# sessionN (iSCSI), InfiniBand's SRP, and NVMe over fabrics. With native multipath, an NVMe disk lies below its subsystem, which
-# links to its controllers; without, below its controller; and a controller tells its transport.
+# sessionN (iSCSI), and NVMe over fabrics; SRP shows only in the name of its driver. With native multipath, an NVMe disk lies
+# below its subsystem, which links to its controllers; without, below its controller; and a controller tells its transport.
 _SCRIPT = """#!/bin/sh
 # Disks are chosen where the installer runs: the {choose} ones. Not those that are removable, read-only or hidden, hang on USB,
 # or may be seen by other hosts. Of one disk that is seen twice, the first.
@@ -34,11 +37,21 @@ fits() {{
     esac
     [ "$(value "$1/removable" 0)$(value "$1/ro" 0)$(value "$1/hidden" 0)" = 000 ] || return 1
     case ${{2#*/devices}} in
-    */usb[0-9]*|*/fw[0-9]*|*/rport-*|*/session[0-9]*|*/nvme-fabrics/*|*/infiniband*|*/srp*) return 1 ;;
+    */usb[0-9]*|*/fw[0-9]*|*/rport-*|*/session[0-9]*|*/nvme-fabrics/*) return 1 ;;
     */nvme/*|*/nvme-subsystem/*) local_nvme "$2" || return 1 ;;
     /virtual/*) return 1 ;;
     esac
     case ${{2#*/devices}} in {transport}) ;; *) return 1 ;; esac
+    case $(value "$1/device/type" "") in SD*) return 1 ;; esac
+    case $(driver "$2") in ib_srp) return 1 ;; esac
+}}
+
+# Of the SCSI host that a device hangs on.
+driver() {{
+    rest=${{1##*/host}}
+    number=${{rest%%/*}}
+    base=${{1%/host"$rest"}}
+    value "$base/host$number/scsi_host/host$number/proc_name" ""
 }}
 
 identity() {{
@@ -49,25 +62,37 @@ identity() {{
     echo "${{1##*/}}"
 }}
 
-# Each disk once, and as many as are needed.
+# The disks of the local SR are taken, by whatever name and path they are seen.
+seen=" "
+for name in {guests}; do
+    if ! [ -e "/dev/$name" ]; then
+        echo "guest disk $name is not here" >&2
+        exit 1
+    fi
+    path=$(readlink -f "/dev/$name")
+    seen="$seen$(identity "/sys/block/$(echo "${{path#*/dev/}}" | tr / '!')") "
+done
+
+# Each disk once, and as many as are needed. Namespaces of one NVMe are one disk.
 once() {{
-    seen=" "
     left={wanted}
-    while read -r bytes name id; do
-        case $seen in *" $id "*) continue ;; esac
-        seen="$seen$id "
-        if [ "$bytes" -ge {minimum} ] && [ "$left" -gt 0 ]; then
-            left=$((left - 1))
-            echo "$name"
-        fi
+    while read -r bytes name id unit; do
+        if [ "$bytes" -lt {minimum} ] || [ "$left" -eq 0 ]; then continue; fi
+        case $seen in *" $id "*|*" $unit "*) continue ;; esac
+        seen="$seen$id $unit "
+        left=$((left - 1))
+        echo "$bytes $name"
     done
 }}
 
+# The smaller of two comes first: a RAID1 is cut to what the first one has.
 found=$(for path in /sys/block/*; do
     device=$(readlink -f "$path")
     fits "$path" "$device" || continue
-    echo "$(($(value "$path/size" 0) * 512)) $(echo "${{path##*/}}" | tr '!' /) $(identity "$path")"
-done | sort -k1,1{order} -k2,2 | once)
+    id=$(identity "$path")
+    case ${{device##*/}} in nvme*) unit=${{device%/*}} ;; *) unit=$id ;; esac
+    echo "$(($(value "$path/size" 0) * 512)) $(echo "${{path##*/}}" | tr '!' /) $id $unit"
+done | sort -k1,1{order} -k2,2 | once | sort -k1,1n -k2,2 | cut -d ' ' -f 2)
 # shellcheck disable=SC2086
 set -- $found
 if [ $# -lt {wanted} ]; then
@@ -76,15 +101,19 @@ if [ $# -lt {wanted} ]; then
 fi
 printf '%s' {text} | sed -e "s|{first}|$1|" -e "s|{second}|${{2-}}|"
 """
+# constants.py of all installers: min_primary_disk_size. They refuse to install to less.
+_LEAST = 46 << 30
 _TRANSPORTS = {"nvme": "*/nvme/*|*/nvme-subsystem/*", "sata": "*/ata[0-9]*", "any": "*"}
 
 
-def generator(text: str, rule: dict[str, Any]) -> str:
+def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = ()) -> str:
     """A script for the installer's `answerfile_generator`: chooses disks by the rule, and prints the answer file with them.
+
+    `guests` are names of disks that the local SR gets besides: not to be chosen.
 
     Where fewer disks fit than are needed, it says so and fails, and the installer stops before it has written anything.
     """
     return _SCRIPT.format(
-        choose=rule["choose"], transport=_TRANSPORTS[rule["transport"]], minimum=rule["min_size"] or 1,
+        choose=rule["choose"], transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, _LEAST),
         order="nr" if rule["choose"] == "largest" else "n", wanted=sum(place in text for place in PLACES),
-        text=shlex.quote(text), first=PLACES[0], second=PLACES[1])
+        guests=shlex.join(map(device, guests)), text=shlex.quote(text), first=PLACES[0], second=PLACES[1])

@@ -9,6 +9,7 @@ them that all the others have, so what does not belong into such a value is refu
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +32,10 @@ _IMAGE = {"name": _NAME, "iso": _FOLDER, "tree": _FOLDER}
 _HOSTS = {"name": _NAME, "mac": _MAC, "kernel_arguments": _ARGUMENTS}
 _FIRST = {"hostname": _HOST, "ntp_servers": _WHERE}
 _BOND = {"members": _NIC, "network": _LINE}
+# Options of module answerfile that the role hands on; and those that it refuses itself, with the reason.
+ANSWERS = ("mode", "sr_type", "disk", "guest_disks", "sources", "driver_sources", "interface", "root_password", "dns", "hostname",
+           "timezone", "ntp_servers", "keymap", "services")
+OWN = ("version", "content", "scripts")
 
 
 def problems(server: Mapping[str, Any], images: list[Mapping[str, Any]], hosts: list[Mapping[str, Any]]) -> list[str]:
@@ -41,9 +46,24 @@ def problems(server: Mapping[str, Any], images: list[Mapping[str, Any]], hosts: 
         found += [*_wrong(where, image, _IMAGE), *_wrong(f"{where}boot.", image.get("boot") or {}, _BOOT)]
     for host in hosts:
         where, first = f"pxe_server_hosts, {host.get('name')!r}: ", host.get("first_boot") or {}
-        found += [*_wrong(where, host, _HOSTS), *_wrong(f"{where}first_boot.", first, _FIRST),
+        found += [*_wrong(where, host, _HOSTS), *_unknown(where, host.get("answers")), *_wrong(f"{where}first_boot.", first, _FIRST),
                   *_wrong(f"{where}first_boot.bond.", first.get("bond") or {}, _BOND)]
     return found
+
+
+def _unknown(where: str, answers: Any) -> Iterator[str]:
+    """Misspelt options, by name alone: what they hold may be a password."""
+    if not isinstance(answers, Mapping):
+        yield f"{where}answers has to be a dictionary of options of module answerfile."
+        return
+    for name in answers:
+        if name not in (*ANSWERS, *OWN):
+            close = difflib.get_close_matches(str(name), ANSWERS, 1)
+            yield f"{where}answers has {name!r}, which is not an option of module answerfile that can be given here{_maybe(close)}."
+
+
+def _maybe(close: list[str]) -> str:
+    return f"; is {close[0]} meant?" if close else ""
 
 
 def _wrong(where: str, values: Mapping[str, Any], rules: Mapping[str, tuple[re.Pattern[str], str]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from .values import Check
 VERSIONS = ("xcp-ng-8.2", "xcp-ng-8.3", "xenserver-8", "xenserver-9")
 X82, X83, XS8, XS9 = VERSIONS
 XCP, EIGHT, SWRAID = (X82, X83), (X82, X83, XS8), (XS8, XS9)
-# What an answer file asks for. A reinstallation is read as a fresh one.
+# What an answer file asks for.
 OPERATIONS = ("fresh", "upgrade", "restore")
 FRESH, UPGRADE, INSTALL, ALL = ("fresh",), ("upgrade",), ("fresh", "upgrade"), OPERATIONS
 
@@ -45,7 +45,7 @@ _SCRIPT = v.any_case("url", "nfs")
 _FIRST = "the installer stops there and waits for somebody at the console"
 TABLE = (
     # ---- the root element
-    Row("@mode", v.one_of("fresh", "reinstall", "upgrade"), operations=INSTALL, made=True),
+    Row("@mode", v.mode, operations=INSTALL, made=True),
     Row("@sr-type", v.one_of("lvm", "ext"), (X82, XS8, XS9), made=True),
     Row("@sr-type", v.one_of("lvm", "ext", "largeblock"), (X83,), made=True),
     Row("@srtype", v.one_of("lvm", "ext"), warns=_old("sr-type"), instead_of="@sr-type"),
@@ -129,13 +129,13 @@ TABLE = (
 
     # ---- the host's settings
     Row("root-password", v.password_hash, made=True),
-    Row("root-password@type", v.one_of("hash"), made=True, required=True),  # plaintext would lie there for all to read
+    Row("root-password@type", v.hashed_only, made=True, required=True),
     Row("name-server", v.either_address, made=True, many=True),
     Row("nameserver", v.either_address, many=True, warns=_old("name-server"), instead_of="name-server"),
     Row("hostname", v.host_name, made=True),
     Row("timezone", v.time_zone, made=True),
     Row("ntp", None, (X83, XS8, XS9), made=True),
-    Row("ntp@source", v.one_of("dhcp", "default", "manual", "none"), (X83, XS8, XS9), made=True, required=True),
+    Row("ntp@source", v.time_source, (X83, XS8, XS9), made=True, required=True),
     Row("ntp-server", v.server, made=True, many=True),
     Row("ntp-servers", v.server, many=True, warns=_old("ntp-server"), instead_of="ntp-server"),
     Row("keymap", v.keymap, made=True),

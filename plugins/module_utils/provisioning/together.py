@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from . import values as v
 from .document import Node
-from .table import SWRAID, X82
+from .table import SWRAID, X82, X83
 
 
 class Found(NamedTuple):
@@ -89,9 +89,21 @@ def _disks(root: Node, version: str) -> Iterator[Found]:
     for name, raid in arrays.items():
         if name not in used:
             yield Found(raid, f"<raid>: nothing is installed to {name}; name it in <primary-disk>")
+    if version == X83:
+        yield from _early(root, arrays)
     zapped = root.all("zap-utility-partitions")
     if zapped and any("preserve-first-partition" in node.attributes for node in root.all("primary-disk")):
         yield Found(zapped[0], "<zap-utility-partitions> overrides preserve-first-partition=; write only the latter")
+
+
+def _early(root: Node, arrays: Iterable[str]) -> Iterator[Found]:
+    """XCP-ng 8.3 looks for the block size of the local SR's disks when it reads the file, which is before it makes arrays."""
+    primary = [node for node in root.all("primary-disk")
+               if (node.attributes.get("guest-storage") or node.attributes.get("gueststorage") or "true").lower() in v.TRUE]
+    for node in primary + root.all("guest-disk"):
+        if v.device(node.text) in arrays:
+            yield Found(node, f"<{node.name}>: the installer of {X83} wants {v.device(node.text)} for the local SR before it has made "
+                              'the array, and stops; write guest-storage="false", and make the local SR later')
 
 
 def _addresses(node: Node) -> Iterator[Found]:

@@ -40,7 +40,7 @@ def whole(first: int, last: int) -> Check:
 
 
 def like(pattern: str, what: str) -> Check:
-    return lambda text: "" if re.fullmatch(pattern, text) else f"'{text}' is no {what}"
+    return lambda text: "" if re.fullmatch(pattern, text) else f"'{text}' is not {what}"
 
 
 def either(*checks: Check) -> Check:
@@ -65,21 +65,24 @@ def anything(_text: str) -> str:
 
 
 boolean = any_case(*TRUE, *FALSE)
-number = like(r"0[xX][0-9a-fA-F]+|[0-9]+", "number")
-word = like(r"\S+( \S+)*", "text")
-nic = like(r"[a-z][\w.-]{0,14}", "NIC")
-mac = like(r"(?i)(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", "MAC address of a NIC; write it as 02:66:00:00:01:00")
-array = like(r"(/dev/)?md\d+", "array; write it as md127")
-service = like(r"[\w@:.-]+(?<!\.service)", "service; write it as sshd, without .service")
+number = like(r"0[xX][0-9a-fA-F]+|[0-9]+", "a number")
+word = like(r"\S+( \S+)*", "a text")
+nic = like(r"eth(0|[1-9]\d*)", "a NIC as the installer names them; write for example eth0")
+mac = like(r"(?i)(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", "a valid MAC address of a NIC; write for example 02:66:00:00:01:00")
+array = like(r"(/dev/)?md\d+", "a valid array; write for example md127")
+# What the installer puts .service behind.
+service = like(r"(?!.*\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$)[\w@:.-]+",
+               "a valid service; write for example sshd, without .service or another kind of unit")
 
 
 # ---- disks
 
-# What is no whole disk, or none that can be written to.
+# Names of whole disks, those that udev links to them, and those of parts of them.
+_NUMBERED = r"nvme\d+n\d+|mmcblk\d+|md_?d?\d+|(cciss|ida|rd)/c\d+d\d+|(nbd|rbd|drbd|pmem|zd)\d+"
+_DISKS = re.compile(rf"(sd|hd|vd|xvd|rssd|fio)[a-z]+|{_NUMBERED}|dm-\d+|(md|mapper|disk/by-id|disk/by-path)/[A-Za-z0-9][\w:+@.=#-]*")
 _PARTS = re.compile(
-    r"(sd|hd|vd|xvd)[a-z]+\d+|(nvme\d+n\d+|mmcblk\d+|md_?d?\d+|cciss/c\d+d\d+)p\d+|disk/.*-part\d+|mapper/mpath[a-z]+p?\d+"
+    rf"(sd|hd|vd|xvd)[a-z]+\d+|({_NUMBERED})p\d+|(disk|mapper)/.*-part\d+|mapper/mpath[a-z]+p?\d+|mapper/.*\dp\d+"
     r"|disk/by-(uuid|label|partuuid|partlabel)/.*")
-_NO_DISKS = re.compile(r"mmcblk\d+(boot\d+|rpmb)|nvme\d+|nvme\d+c\d+n\d+|(sr|fd|loop|ram|zram)\d+|cdrom|disk|mapper|md|null|zero")
 
 
 def device(text: str) -> str:
@@ -91,11 +94,12 @@ def disk(text: str) -> str:
     name = device(text)
     if text.startswith("iscsi:"):
         return f"'{text}': the installer has lost what reads iscsi:; write the name that the disk gets, as sda"
-    if not re.fullmatch(r"[A-Za-z0-9][\w:+@.=-]*(/[\w:+@=-][\w:+@.=-]*)*", name) or _NO_DISKS.fullmatch(name):
-        return f"'{text}' is no disk"
+    if name == "missing":
+        return "'missing' goes with swraid= only, beside the name of a disk"
     if _PARTS.fullmatch(name):
         return f"'{text}' is a partition; the installer needs a whole disk"
-    return ""
+    return "" if _DISKS.fullmatch(name) else \
+        f"'{text}' is not a valid name of a disk; write for example sda or /dev/disk/by-id/wwn-0x5000c500a1b2c3d4"
 
 
 def local_disk(text: str) -> str:
@@ -153,11 +157,12 @@ def optional(check: Check) -> Check:
 
 
 def host_name(text: str) -> str:
-    why = like(r"(?i)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", "host name")(text)
+    why = like(r"(?i)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
+               "a valid host name; write for example node1")(text)
     if not why and len(text) > 64:
         return f"'{text}' is longer than the 64 characters that a host name may have"
     if not why and text.rpartition(".")[2].isdigit():
-        return f"'{text}' is an address or a number, no host name"
+        return f"'{text}' is an address or a number, not a host name"
     return why
 
 
@@ -170,7 +175,7 @@ def locations(kind: str, *, script: bool) -> Check:
     nfs = _nfs_file if script else _nfs_folder
     if kind == "nfs":
         return lambda text: nfs(text.removeprefix("nfs://") if script else text)
-    return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text)
+    return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text, script=script)
 
 
 def _shown(text: str) -> str:
@@ -178,28 +183,44 @@ def _shown(text: str) -> str:
     return "'" + re.sub("//.*@", "//***@", text) + "'"
 
 
+def _machine(text: str) -> bool:
+    """Whether a text names a machine that is not the installer's own: by IPv4, IPv6 or name (some have _ in it)."""
+    if ":" in text or text.rpartition(".")[2].isdigit():
+        return not either_address(text)
+    label = r"\w([\w-]{0,61}\w)?"
+    return bool(re.fullmatch(rf"{label}(\.{label})*", text)) and not re.fullmatch(r"(?i)localhost(\..*)?|https?|ftp|nfs|file", text)
+
+
 def _nfs_folder(text: str) -> str:
-    return "" if re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):/(?!/)\S*", text) else \
-        f"{_shown(text)} is no folder of an NFS server; write type=\"nfs\" and server:/path, or type=\"url\" and nfs://server:/path"
+    found = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):/(?!/)\S*", text)
+    return "" if found and _machine(found[1].strip("[]")) else \
+        f"{_shown(text)} is not a folder of an NFS server; write type=\"nfs\" and server:/path, or type=\"url\" and nfs://server:/path"
 
 
 def _nfs_file(text: str) -> str:
-    return "" if re.fullmatch(r"[\w.-]+:/(?!/)([^\s:]*/)?[^\s:/]+", text) else \
-        f"{_shown(text)} is no file of an NFS server; write server:/path/file, or nfs://server:/path/file"
+    found = re.fullmatch(r"([\w.-]+):/(?!/)([^\s:]*/)?[^\s:/]+", text)
+    return "" if found and _machine(found[1]) else \
+        f"{_shown(text)} is not a file of an NFS server; write server:/path/file, or nfs://server:/path/file"
 
 
-def _url(text: str) -> str:
-    why = f"{_shown(text)} is no address that the installer can fetch; write it as http://server/path"
+def _url(text: str, *, script: bool) -> str:
+    why = f"{_shown(text)} is not an address that the installer can fetch; write for example http://server/path"
     if not re.fullmatch(r"(https?|ftp|file)://[^\s\\<>\"]+", text):
         return why
     try:
         parts = urlsplit(text)
         if parts.scheme == "file":
-            return "" if not parts.netloc and parts.path.startswith("/") else f"{_shown(text)} is no file; write it as file:///path"
-        host = re.fullmatch(r"[\w.-]+|[0-9a-fA-F:]+", parts.hostname or "")
-        return "" if host and parts.port != 0 else why
+            if parts.netloc or not parts.path.startswith("/"):
+                return f"{_shown(text)} is not a file; write for example file:///path"
+        elif not _machine(parts.hostname or "") or parts.port == 0 or parts.netloc.endswith(":"):
+            return why
     except ValueError:
         return why
+    if script and parts.path[-1:] in ("", "/"):
+        return f"{_shown(text)} does not name a file; write the address of the script"
+    if not script and ("?" in text or "#" in text):
+        return f"{_shown(text)} has a query or a fragment; the installer puts names of files behind it. Write it without"
+    return ""
 
 
 # ---- the rest
@@ -209,8 +230,26 @@ def password_hash(text: str) -> str:
         "its text is no whole hash of crypt(3) that the host can check; make one of SHA-512 with: openssl passwd -6"
 
 
+def hashed_only(text: str) -> str:
+    return "'plaintext': all who can fetch the file would read the password; write type=\"hash\" and what openssl passwd -6 prints" \
+        if text == "plaintext" else one_of("hash")(text)
+
+
+def mode(text: str) -> str:
+    if text == "reinstall":
+        return "'reinstall' shall keep a copy of what was installed, but no installer makes one; write fresh"
+    return one_of("fresh", "upgrade")(text)
+
+
+def time_source(text: str) -> str:
+    if text == "none":
+        return "'none': the installer would take the time from what was set at its console, and stops; leave it out"
+    return one_of("dhcp", "default", "manual")(text)
+
+
 def time_zone(text: str) -> str:
-    return "" if text in TIME_ZONES else f"'{text}' is no time zone that the installer has; write it as Europe/Berlin"
+    example = "Etc/UTC" if text.upper() in ("UTC", "GMT", "Z", "ZULU", "UCT", "ETC/GMT", "ETC/UTC") else "for example Europe/Berlin"
+    return "" if text in TIME_ZONES else f"'{text}' is not a time zone that the installer has; write {example}"
 
 
 def keymap(text: str) -> str:

@@ -156,6 +156,8 @@ def _disks(root: Element, version: str) -> dict[str, Any]:
     disks = [path(name) for name in names]
     local = set(disks if flag(primary, "guest-storage", "gueststorage", default=True) else [])
     local |= {path(text(node)) for node in inside(root, "guest-disk")}
+    if version == X83 and local & set(arrays):
+        raise Stops("the array's block size is asked for before it is made")
     known = ("lvm", "ext", "largeblock") if version == X83 else ("lvm", "ext")
     return {
         "primary": disks, "swraid": mirrored, "arrays": arrays, "local": local, "keep": {"yes": "true", "no": "false"}.get(keep, keep),
@@ -210,6 +212,8 @@ def _settings(root: Element, version: str) -> dict[str, Any]:
         if len(inside(root, "ntp")) > 1:
             raise Stops("ntp")
         method = among(attribute(one(root, "ntp"), "source", default=None), "dhcp", "default", "manual", "none")
+        if method == "none":
+            raise Stops("no local time")
         if servers and method != "manual":
             raise Stops("ntp-server")
     services: dict[str, str] = {}

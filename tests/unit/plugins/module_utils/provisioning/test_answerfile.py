@@ -45,7 +45,7 @@ MISTAKES = [
     ('sr-type="ext"', 'sr-type="nfs"', 2, "nfs", ALL),
     ('guest-storage="true"', 'guest-storge="true"', 3, "guest-storage?", ALL),
     ('guest-storage="true"', 'guest-storage="maybe"', 3, "maybe", ALL),
-    (">sda<", "><", 3, "no disk", ALL),
+    (">sda<", "><", 3, "is not a valid name of a disk", ALL),
     (">sda<", ">sda,sdb<", 3, "only one disk", ALL),
     ('  <primary-disk guest-storage="true">sda</primary-disk>\n', "", 2, "needs <primary-disk>", ALL),
     ('type="url">http://10.0.0.1/xcp-ng/', 'type="http">http://10.0.0.1/xcp-ng/', 5, "http", ALL),
@@ -100,12 +100,12 @@ MISTAKES = [
     ("  <script", '  <raid device="md127"><disk>sdc</disk><disk>sdd</disk></raid><script', 18, "nothing is installed to md127", XCP),
     ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sdc", "/dev/sda"), 3, "in array md127 already", XCP),
     ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sdc", "sdb"), 4, "in array md127 already", XCP),
-    ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("md127\"", "sdd\""), 3, "no array", XCP),
+    ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("md127\"", "sdd\""), 3, "not a valid array", XCP),
     ('guest-storage="true">sda<', 'swraid="true">sda<', 3, "exactly two", XENSERVER),
     ('guest-storage="true">sda<', 'swraid="true">sda,/dev/sda<', 3, "already", XENSERVER),
     ('guest-storage="true">sda<', 'swraid="true">sda,sdb<', 4, "already", XENSERVER),
     ('guest-storage="true">sda<', 'swraid="true">missing,missing<', 3, "may be 'missing'", XENSERVER),
-    ('guest-storage="true">sda<', 'swraid="true">sda, sdc<', 3, "no disk", XENSERVER),
+    ('guest-storage="true">sda<', 'swraid="true">sda, sdc<', 3, "is not a valid name of a disk", XENSERVER),
     ('guest-storage="true">sda<', 'swraid="true">sda,sdc<', 3, "only one disk", XCP),
     ('guest-storage="true">sda<', 'swraid="true">sda<', 3, "swraid", XCP),
     ('guest-storage="true">sda<', 'fs-type="ext3">sda<', 3, "fs-type", EIGHT),
@@ -113,8 +113,11 @@ MISTAKES = [
     ("<guest-disk>sdb<", "<guest-disk>/dev/sda<", 4, "already", ALL),
     ("<guest-disk>sdb</guest-disk>", "<guest-disk>sdb</guest-disk><guest-disk>/dev/sdb</guest-disk>", 4, "already", ALL),
     *((">sda<", f">{name}<", 3, "partition", ALL) for name in (
-        "sda1", "/dev/nvme0n1p1", "mmcblk0p2", "disk/by-id/wwn-0x5000c500a1b2c3d4-part1", "disk/by-uuid/2f1a", "cciss/c0d0p1", "xvda2")),
-    *((">sda<", f">{name}<", 3, "is no disk", ALL) for name in (
+        "sda1", "/dev/nvme0n1p1", "mmcblk0p2", "disk/by-id/wwn-0x5000c500a1b2c3d4-part1", "disk/by-uuid/2f1a", "cciss/c0d0p1", "xvda2",
+        "nbd0p1", "mapper/36001405a1b2c3d4p1", "mapper/36001405a1b2c3d4-part2", "mapper/mpatha1")),
+    *((">sda<", f">{name}<", 3, "is not a valid name of a disk", ALL) for name in (
+        "tty0", "sg0", "st0", "mem", "dvd", "eth0", "SDA", "dev/sda", "/dev/dev/sda", "nbd", "vg/lv", "mmcblk0gp0",
+        "wwn-0x5000c500a1b2c3d4", "sd", "by-id/wwn-0x5", "disk/by-dname/x", "md", "0", "sda;sdb", "/sys/block/sda",
         "nvme0", "nvme0c0n1", "mmcblk0boot0", "sr0", "/dev/", "/dev/../sda", "disk/by-id/", "/dev/loop0", "a disk")),
     (">sda<", ">iscsi:10.0.0.9::3260:0:iqn.2026-01.x:y<", 3, "has lost", ALL),
     ("<guest-disk>sdb<", "<guest-disk>sdb1<", 4, "partition", ALL),
@@ -184,6 +187,34 @@ MISTAKES = [
     ("  <hostname>node1</hostname>", "  <zap-utility-partitions/>", 13, "zap", ALL[1:]),
     ("  <hostname>node1</hostname>", "  <target-platform>sdx8900</target-platform>", 13, "target-platform", (*XCP, *XS9)),
     ("  <hostname>node1</hostname>", "  <existing-installation>sda</existing-installation>", 13, "fresh installation", ALL),
+    # what the installers only seem to take
+    (' mode="fresh"', ' mode="reinstall"', 2, "no installer makes one", ALL),
+    *(('name="eth0"', f'name="{name}"', 6, "is not a NIC", ALL) for name in (
+        "bond0", "eno1", "enp3s0", "eth0.20", "xenbr0", "lo", "eth", "eth00", "ETH0", "vlan20", "")),
+    ("  <script", '  <fcoe-interface name="eno1"/><script', 18, "is not a NIC", EIGHT),
+    *(("sda</primary-disk>\n  <guest-disk>sdb", f"{text}{RAID}\n  <guest-disk>{guest}", line, "before it has made", ALL[1:2])
+      for text, guest, line in (
+          ("md127</primary-disk>", "sdb", 3), ("/dev/md127</primary-disk>", "sdb", 3), ("sdd</primary-disk>", "md127", 4))),
+    *((">sda<", f">{name}<", 3, "'missing' goes with", ALL) for name in ("missing", "/dev/missing")),
+    ("<guest-disk>sdb<", "<guest-disk>missing<", 4, "'missing' goes with", ALL),
+    ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sdc", "missing"), 3, "'missing' goes with", XCP),
+    ("  <ntp-server>ntp.example.com</ntp-server>", '  <ntp source="none"/>', 15, "the installer would take the time", ALL[1:]),
+    *(('name="sshd"', f'name="{name}"', 17, "another kind of unit", ALL) for name in ("sshd.socket", "fstrim.timer", "multi-user.target")),
+    *(('type="url">http://10.0.0.1/xcp-ng/', f'type="{kind}">{text}', 5, word, ALL) for kind, text, word in (
+        *(("url", f"http://{text}", "not an address") for text in (
+            "http://10.0.0.1/", "https://10.0.0.1/", "10.0.0.256/", "10.0.0/", "foo..bar/", ".foo/", "foo./", "-foo/", "localhost/x",
+            "LOCALHOST/x", "127.0.0.1/x", "127.1.2.3/", "0.0.0.0/x", "[::1]/", "[::]/", "me@h:/x", "me@:80/x", "10.0.0.1:/x",
+            "224.0.0.1/")),
+        *(("nfs", text, "not a folder of an NFS server") for text in (
+            "10.0.0.256:/x", "me@nas:/x", "localhost:/x", "127.0.0.1:/x", "../x:/y", "-:/x", "a..b:/x", "[::1]:/x")),
+        ("url", "nfs://localhost:/x", "not a folder of an NFS server"),
+        ("url", "http://10.0.0.1/x?y=z", "query"), ("url", "http://10.0.0.1/x/?", "query"), ("url", "http://10.0.0.1/x/#y", "fragment"))),
+    *(('type="url">http://10.0.0.1/first-boot', f'type="{kind}">{text}', 18, word, ALL) for kind, text, word in (
+        *(("url", text, "does not name a file") for text in (
+            "http://10.0.0.1", "http://10.0.0.1/", "http://10.0.0.1/scripts/", "http://10.0.0.1/?x=1", "file:///", "ftp://nas/x/")),
+        ("url", "http://localhost/x", "not an address"), ("nfs", "127.0.0.1:/x/y", "not a file of an NFS server"))),
+    ('type="hash">' + HASH, 'type="plaintext">secret', 11, "all who can fetch the file", ALL),
+    *((">Europe/Berlin<", f">{zone}<", 14, "write Etc/UTC", ALL) for zone in ("UTC", "GMT", "utc")),
     ("  <hostname>node1</hostname>", "  <backup-disk>sda</backup-disk>", 13, "fresh installation", ALL),
 ]
 
@@ -194,14 +225,21 @@ def test_a_good_one(version: str) -> None:
 
 
 RIGHT = [
+    *(("<guest-disk>sdb<", f"<guest-disk>{name}<", ALL) for name in (
+        "disk/by-id/ata-Disk_#1", "/dev/disk/by-id/nvme-eui.0025385b71b0a9c4", "cciss/c0d0", "mmcblk0", "sdaa", "md126", "nvme10n1")),
+    *((">sda<", f">{name}<", ALL) for name in (
+        "mapper/36001405a1b2c3d4", "mapper/mpatha", "dm-3", "disk/by-path/pci-0000:00:1f.2-ata-1.0")),
+    ('name="eth0"', 'name="eth12"', ALL), ('name="sshd"', 'name="getty@tty1"', ALL),
+    ('type="url">http://10.0.0.1/first-boot', 'type="url">http://10.0.0.1:8380/first-boot?x=1', ALL),
+    ("sda</primary-disk>", f"md127</primary-disk>{RAID}", ALL[:1]),
+    ('guest-storage="true">sda</primary-disk>', f'guest-storage="no">md127</primary-disk>{RAID}', XCP),
     ('guest-storage="true">sda<', 'swraid="true">sda,missing<', XENSERVER),
     ('guest-storage="true">sda<', 'swraid="TRUE" guest-storage="No">sda,sdc<', XENSERVER),
-    ("sda</primary-disk>", f"md127</primary-disk>{RAID}", XCP),
     ("  <ntp-server>", '  <ntp source="manual"/><ntp-server>', ALL[1:]),
     ('type="url">http://10.0.0.1/xcp-ng/', 'type="local">', ALL),
     ('type="url">http://10.0.0.1/xcp-ng/', 'type="nfs">nas:/export', ALL),
     ('type="url">http://10.0.0.1/xcp-ng/', 'type="url">nfs://nas:/export/', ALL),
-    ('type="url">http://10.0.0.1/xcp-ng/', 'type="url">https://me:secret@mirror_1:8443/x?y=z', ALL),
+    ('type="url">http://10.0.0.1/xcp-ng/', 'type="url">https://me:secret@mirror_1:8443/x/y', ALL),
     ("<guest-disk>sdb<", "<guest-disk>/dev/disk/by-id/wwn-0x5000c500a1b2c3d4<", ALL),
     ("<guest-disk>sdb</guest-disk>", "<guest-disks><guest-disk>sdb</guest-disk><guest-disk>sdc</guest-disk></guest-disks>", ALL),
     (HASH, "!!", ALL), (HASH, "$1$abcdefgh$" + "a" * 22, ALL), (HASH, "$5$rounds=1000$a.b$" + "a" * 43, ALL),

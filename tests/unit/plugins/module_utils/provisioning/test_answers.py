@@ -18,6 +18,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 INTERFACE: dict[str, Any] = {
     "name": "eth0", "mac": None, "ip_mode": "static", "ip": "10.0.0.5/24", "gateway": "10.0.0.1", "ipv6_mode": None,
     "ipv6": None, "ipv6_gateway": None, "vlan": 7}
+RULE: dict[str, Any] = {"choose": "smallest", "transport": "any", "min_size": None}
 DISK: dict[str, Any] = {
     "names": ["sda"], "rule": None, "raid": False, "guest_storage": True, "preserve_first_partition": None}
 
@@ -54,6 +55,15 @@ def test_raid(version: str, expected: tuple[str, list[str]]) -> None:
     ({"disk": {**DISK, "raid": True}}, "two disks"),
     ({"disk": None}, "needs disk"),
     ({"interface": {**INTERFACE, "ip": "10.0.0.5/33"}}, "10.0.0.5/24"),
+    *(({"interface": {**INTERFACE, "ip": ip}}, "interface.ip: .*10.0.0.5/24") for ip in (
+        "10.0.0.5", "10.0.0.5/", "10.0.0.5/0.0.0.255", "10.0.0.5/255.0.255.0", "fd00::5/64", "10.0.0.5/24/24")),
+    ({"interface": {**INTERFACE, "name": "bond0"}}, "'bond0' is not a NIC"),
+    ({"mode": "reinstall"}, "no installer makes one"),
+    ({"disk": {**DISK, "raid": True, "names": ["sda", "sdb"]}}, "before it has made the array"),
+    ({"disk": {**DISK, "names": None, "raid": True, "rule": RULE}}, "before it has made the array"),
+    ({"disk": {**DISK, "names": None, "rule": RULE}, "guest_disks": ["md126"]}, "that md126 is made of"),
+    ({"disk": {**DISK, "names": None, "rule": RULE}, "guest_disks": ["sda", "/dev/sda"]}, "used already"),
+    ({"version": "xcp-ng-8.2", "disk": {**DISK, "raid": True, "names": ["sda", "missing"]}}, "'missing' goes with"),
     ({"interface": {**INTERFACE, "gateway": "10.9.0.1"}}, "not in 10.0.0.0/24"),
     ({"interface": {**INTERFACE, "name": None}}, "name= or hwaddr="),
     ({"content": "<installation/>"}, "needs <source>"),
@@ -63,8 +73,29 @@ def test_what_is_refused(more: dict[str, Any], word: str) -> None:
         finished(options(**more), None)
 
 
+@pytest.mark.parametrize("ip", ["10.0.0.5/24", "10.0.0.5/255.255.255.0"])
+def test_addresses_with_prefix_or_netmask(ip: str) -> None:
+    root = ET.fromstring(finished(options(interface={**INTERFACE, "ip": ip}), None))
+    assert root.findtext("admin-interface/subnet") == "255.255.255.0"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("raid", [False, True])
+def test_a_rule_goes_with_any_guest_disks_and_leaves_them_out(version: str, raid: bool) -> None:
+    guests = ["sda", "/dev/sdb", "nvme0n1", "nvme1n1", "disk/by-id/ata-Disk_#1"]
+    disk = {**DISK, "names": None, "rule": RULE, "raid": raid, "guest_storage": not raid}
+    script = finished(options(version=version, disk=disk, guest_disks=guests), None)
+    assert "\nfor name in sda sdb nvme0n1 nvme1n1 'disk/by-id/ata-Disk_#1'; do\n" in script
+
+
+def test_raid_of_8_3_without_guest_storage() -> None:
+    root = ET.fromstring(finished(options(disk={**DISK, "raid": True, "names": ["sda", "sdb"], "guest_storage": False},
+                                          guest_disks=["sdc"]), None))
+    assert (root.findtext("primary-disk"), [each.text for each in root.findall("raid/disk")]) == ("md127", ["sda", "sdb"])
+
+
 def test_a_rule_chooses_the_disks_where_the_installer_runs() -> None:
-    rule = {"choose": "smallest", "transport": "any", "min_size": None}
+    rule = RULE
     for version, place in (("xcp-ng-8.3", "<primary-disk guest-storage=\"true\">@disk1@<"), ("xenserver-8", "@disk1@,@disk2@<")):
         script = finished(options(version=version, disk={**DISK, "names": None, "rule": rule, "raid": version == "xenserver-8"}), HASHED)
         assert script.startswith("#!/bin/sh\n") and place in script

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.plain import problems
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.plain import ANSWERS, OWN, problems
+from ansible_collections.nobloat.xen.plugins.modules.answerfile import SPEC
 
 ROLE = Path(__file__).resolve().parents[5] / "roles/pxe_server"
 GOOD: dict[str, Any] = {
@@ -22,7 +23,7 @@ GOOD: dict[str, Any] = {
                 "boot": {"hypervisor": "", "kernel": "boot/vmlinuz", "initrd": "install.img",
                          "hypervisor_arguments": "dom0_max_vcpus=1-16 dom0_mem=2048M,max:2048M com1=115200,8n1 console=com1,vga",
                          "kernel_arguments": "xencons=hvc console=tty0 install"}}],
-    "hosts": [{"name": "xcp3", "mac": "02:66:00:00:03:0A", "kernel_arguments": "map_netdev=eth0:d:02:66:00:00:03:00",
+    "hosts": [{"name": "xcp3", "mac": "02:66:00:00:03:0A", "answers": {}, "kernel_arguments": "map_netdev=eth0:d:02:66:00:00:03:00",
                "first_boot": {"hostname": "xcp3.example.com", "ntp_servers": ["10.0.0.2", "fd00::1", "ntp.example.com"],
                               "bond": {"members": ["eth0", "eth1"], "network": "Bond of eth0 and eth1 (LACP)"}}}],
 }  # fmt: skip
@@ -68,3 +69,26 @@ def test_every_option_is_looked_at_here_or_elsewhere() -> None:
     here = {key for container, key in places(GOOD) if isinstance(key, str)} | {"dhcp_options", "images", "hosts", "boot", "first_boot",
                                                                              "ntp_servers", "bond", "members", "network"}
     assert asked - here - ELSEWHERE == set()
+
+
+def test_the_role_hands_on_all_options_of_the_module_and_knows_their_names() -> None:
+    (task,) = yaml.safe_load((ROLE / "tasks/answers.yml").read_text(encoding="utf-8"))
+    assert set(ANSWERS) == SPEC.keys() - {*OWN, "previous"} == task["nobloat.xen.answerfile"].keys() - set(OWN)
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("rootpassword", "root_password"), ("time_zone", "timezone"), ("ntp_server", "ntp_servers"), ("guest_disk", "guest_disks"),
+    ("previous", ""), ("Disk", "disk"), ("", "")])
+def test_a_misspelt_answer_is_refused_and_not_shown(name: str, meant: str) -> None:
+    changed = copy.deepcopy(GOOD)
+    changed["hosts"][0]["answers"] = {"sr_type": "ext", name: "hidden"}
+    (problem,) = problems(**changed)
+    assert repr(name) in problem and (f"is {meant} meant?" if meant else "answers") in problem and "hidden" not in problem
+
+
+@pytest.mark.parametrize("answers", [None, "sr_type=ext", []])
+def test_answers_are_a_dictionary(answers: Any) -> None:
+    changed = copy.deepcopy(GOOD)
+    changed["hosts"][0]["answers"] = answers
+    (problem,) = problems(**changed)
+    assert "dictionary" in problem

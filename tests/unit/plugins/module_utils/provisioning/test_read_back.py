@@ -19,7 +19,7 @@ SETS = 60
 HASHES = [f"$6$rounds=100000$0123456789abcdef${'Qx' * 43}", f"$6$saltsalt${'a/' * 43}", f"$5$salt${'.9z' * 14}Z", f"$1$salt${'0' * 22}",
           "!!", None]
 SOURCES = [
-    {"type": "url", "address": "http://10.0.0.1/xcp-ng/?a=1&b=2"}, {"type": "local", "address": None},
+    {"type": "url", "address": "http://10.0.0.1/xcp-ng/a&b/"}, {"type": "local", "address": None},
     {"type": "nfs", "address": "nas:/export/xcp-ng"}, {"type": "url", "address": "nfs://10.0.0.9:/export"},
     {"type": "url", "address": "https://me:secret@mirror.example.com:8443/a"}, {"type": "url", "address": "file:///mnt/packages"},
     {"type": "url", "address": "http://[fd00::1]:8080/x"},
@@ -56,8 +56,9 @@ def options(version: str, dice: random.Random) -> dict[str, Any]:
     names = dice.sample(DISKS, 5)
     scripts = SCRIPTS + ([LATER] if version == XS9 else [])
     return {
-        "version": version, "content": None, "mode": dice.choice(["fresh", "reinstall"]), "sr_type": dice.choice(["lvm", "ext"]),
-        "disk": {"names": names[: 2 if raid else 1], "rule": None, "raid": raid, "guest_storage": dice.random() < 0.7,
+        "version": version, "content": None, "mode": "fresh", "sr_type": dice.choice(["lvm", "ext"]),
+        "disk": {"names": names[: 2 if raid else 1], "rule": None, "raid": raid,
+                 "guest_storage": dice.random() < 0.7 and not (raid and version == X83),
                  "preserve_first_partition": dice.choice([None, "true", "false", "if-utility"])},
         "guest_disks": dice.choice([None, [], names[3:]]), "sources": dice.sample(SOURCES, dice.randint(1, 2)),
         "driver_sources": dice.choice([None, dice.sample(SOURCES, 1)]), "interface": interface(dice),

@@ -63,7 +63,7 @@ SCRIPT = {"script@type": "url", "script@stage": "installation-complete", "script
 STATIC = {"admin-interface@proto": "static", "admin-interface/ipaddr": "10.0.0.5", "admin-interface/subnet": "255.255.255.0",
           "admin-interface/gateway": "10.0.0.1"}
 STATIC6 = {"admin-interface@protov6": "static", "admin-interface/ipv6": "fd00::5/64", "admin-interface/gatewayv6": "fd00::1"}
-RAID = {"raid@device": "md127", "raid/disk": "sdb", "raid/disk#2": "sdc", "primary-disk": "md127"}
+RAID = {"raid@device": "md127", "raid/disk": "sdb", "raid/disk#2": "sdc", "primary-disk": "md127", "primary-disk@guest-storage": "no"}
 DRIVER = {"selected-multiversion-drivers/driver@name": "ice", "selected-multiversion-drivers/driver": "1.2"}
 PASSWORD = {"root-password@type": "hash", "root-password": "!!"}
 SERVICE = {"service@name": "sshd", "service@state": "enabled"}
@@ -109,7 +109,7 @@ SAMPLES: dict[str, tuple[str, str | None, dict[str, str]]] = {
     "admin-interface/gatewayv6": ("fe80::1", "fd01::1", STATIC6),
     "root-password": (str(HASHES[0]), str(HASHES[0])[:-1], PASSWORD), "root-password@type": ("hash", "plaintext", PASSWORD),
     "name-server": ("10.0.0.9", "dns", STATIC), "nameserver": ("fd00::9", "dns", STATIC), "hostname": ("node1", "10.0.0.5", {}),
-    "timezone": ("Europe/Berlin", "Europe/Bonn", {}), "ntp": ("", "x", {"ntp@source": "none"}), "ntp@source": ("default", "pool", {}),
+    "timezone": ("Europe/Berlin", "Europe/Bonn", {}), "ntp": ("", "x", {"ntp@source": "default"}), "ntp@source": ("default", "pool", {}),
     "ntp-server": ("10.0.0.9", "a b", {}), "ntp-servers": ("ntp1", "10.0.0.999", {}), "keymap": ("de-latin1", "german", {}),
     "ssh-mode": ("Auto", "yes", {}), "service": ("", "sshd", SERVICE), "service@name": ("snmpd", "sshd.service", SERVICE),
     "service@state": ("disabled", "on", SERVICE),
