@@ -31,7 +31,7 @@ options:
     type: str
   mode:
     description:
-      - The installers' C(reinstall) is not offered, and refused in O(content): it is meant to keep a copy of what was installed, but
+      - The installers' C(reinstall) is not offered, and refused in O(content). It is meant to keep a copy of what was installed, but
         no installer makes one.
       - V(upgrade) keeps the settings of the host whose disk is in O(disk.names). It takes O(sources), O(driver_sources) and
         O(scripts) besides, and nothing else.
