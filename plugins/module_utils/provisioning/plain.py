@@ -63,7 +63,7 @@ def _unknown(where: str, answers: Any) -> Iterator[str]:
 
 
 def _maybe(close: list[str]) -> str:
-    return f"; is {close[0]} meant?" if close else ""
+    return f" (is {close[0]} meant?)" if close else ""
 
 
 def _wrong(where: str, values: Mapping[str, Any], rules: Mapping[str, tuple[re.Pattern[str], str]]) -> Iterator[str]:
