@@ -404,9 +404,9 @@ class Marks:
                 if any(map(evaluates, value)):
                     return wrap_var(value)  # a mark on a key alone is lost
                 self._keys.update(value)
-            return {key: (known.get(item) or self._text(item)) if type(item) is str else self.of(item) for key, item in value.items()}
+            return {key: (known.get(item) or self._text(item)) if isinstance(item, str) else self.of(item) for key, item in value.items()}
         if kind is list:
-            return [(known.get(item) or self._text(item)) if type(item) is str else self.of(item) for item in value]
+            return [(known.get(item) or self._text(item)) if isinstance(item, str) else self.of(item) for item in value]
         return self._text(value) if kind is str else value
 
     def _text(self, text: str) -> str:
@@ -417,7 +417,9 @@ class Marks:
     def plain(self, value: Any) -> Any:
         """What Ansible has composed of such values: the marks on it stay where there is something to evaluate."""
         if isinstance(value, str):
-            return value if evaluates(value) else _trust(value) if _trust else str.__str__(value)
+            if evaluates(value):
+                return value
+            return str.__str__(value) if _trust is None else _trust(value)
         if isinstance(value, dict):
             return {key: self.plain(item) for key, item in value.items()}
         return [self.plain(item) for item in value] if isinstance(value, list) else value

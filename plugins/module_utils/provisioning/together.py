@@ -121,7 +121,8 @@ def _addresses(node: Node) -> Iterator[Found]:
             if not all(len(part) == 1 for part in parts):
                 yield Found(node, f'<admin-interface> with {key}="static" needs {names}, each once; the gateway may be empty')
         elif any(parts):
-            yield Found(next(part for part in parts if part)[0], f'an address goes with {key}="static" only')
+            first, *_others = (each for part in parts for each in part)
+            yield Found(first, f'an address goes with {key}="static" only')
     if proto == "none" and proto6 == "none":
         yield Found(node, "<admin-interface> needs IPv4 or IPv6")
     if all(len(part) == 1 for part in four):

@@ -202,7 +202,7 @@ def test_nothing_but_the_node_is_imported() -> None:
     ours = "ansible_collections.nobloat.xen.plugins.module_utils.node"
     names = "ansible_collections.nobloat.xen.plugins.module_utils.mirror.names"
     allowed = {"ansible.module_utils.basic", "ansible.module_utils.common.arg_spec", names,
-                   names.replace("mirror.names", "size"), names.replace("mirror.names", "discreet")}
+               names.replace("mirror.names", "size"), names.replace("mirror.names", "discreet")}
     for path in folder.glob("*.py"):
         imported = {node.module or "" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                     if isinstance(node, ast.ImportFrom)}

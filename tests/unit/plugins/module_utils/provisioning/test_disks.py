@@ -68,7 +68,6 @@ ISCSI = scsi("platform/host6/session1", "sdh", 60)
 ISCSI_CARD = scsi(f"{PCI}/0000:06:00.0/host5/session2", "sdi", 60)
 
 
-
 def driven(place: str, name: str, driver: str, gib: float = 500) -> Disk:
     """Below a SCSI host of a driver, which is the last part of `place`."""
     return scsi(place, name, gib, **{f"../../../../scsi_host/{place.rpartition('/')[2]}/proc_name": driver})

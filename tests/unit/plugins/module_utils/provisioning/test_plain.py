@@ -66,8 +66,8 @@ def test_every_option_is_looked_at_here_or_elsewhere() -> None:
     spec = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
     asked = {name.removeprefix("pxe_server_") for entry in spec.values() for name in re.findall(
         r"^ *'?([a-z_]+)'?:$", yaml.safe_dump(entry["options"]), re.MULTILINE)} - {"options", "description", "choices"}
-    here = {key for container, key in places(GOOD) if isinstance(key, str)} | {"dhcp_options", "images", "hosts", "boot", "first_boot",
-                                                                             "ntp_servers", "bond", "members", "network"}
+    here = {key for container, key in places(GOOD) if isinstance(key, str)}
+    here |= {"dhcp_options", "images", "hosts", "boot", "first_boot", "ntp_servers", "bond", "members", "network"}
     assert asked - here - ELSEWHERE == set()
 
 

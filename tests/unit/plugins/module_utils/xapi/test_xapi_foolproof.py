@@ -400,5 +400,3 @@ def transfers(server):
         "event.from": {"events": [event], "token": "t", "valid_ref_counts": {}},
     })  # fmt: skip
     return server
-
-
