@@ -11,8 +11,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from stringprep import in_table_b1
+from typing import Any
 
 Named = Sequence[tuple[str, str]]  # (name, uuid)
 SHOWN = 10
@@ -23,8 +27,9 @@ LOADED = "that means more than one host to Ansible: a path, a pattern, an option
 
 # A template may begin without a brace: with this line, which says what its braces are.
 _HEADER = "#jinja2:"
-# Where somebody takes a text for an expression, this needs no braces.
-_LOOKUP = re.compile(r"\b(?:lookup|query|q)\s*\(")
+# In `when: "{{ xapi_description }}"` the text is an expression and needs no braces. One of these is in all that do something.
+_LOOKUPS = ("lookup", "query", "q")
+_MAY_CALL = re.compile(rf"\b(?:{'|'.join(_LOOKUPS)})\b|[_'\"\[|]|\)\s*[.(]")
 # A colon alone is "host:port" to AWX. At the beginning: options of ssh, and of patterns.
 _LOADED = re.compile(r"^[-~!&@.\s]+|\.\.+|[/\\:,*?\[\]]|\s+$")
 _NUMBERS = re.compile(r"[0-9a-fx.:]+")
@@ -33,12 +38,42 @@ _LOCAL_NAMES = ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-l
 
 
 def evaluates(text: str) -> bool:
-    """Whether Ansible might find something to evaluate in a text."""
-    return "{" in text or text.startswith(_HEADER) or ("(" in text and _LOOKUP.search(text) is not None)
+    """Whether Ansible might find something to evaluate in a text: a template, or an expression that is a lookup or calls a method."""
+    return "{" in text or text.startswith(_HEADER) or ("(" in text and _MAY_CALL.search(text) is not None and _calls(text))
+
+
+@lru_cache(maxsize=1024)
+def _calls(text: str) -> bool:
+    from jinja2 import Environment, TemplateSyntaxError, nodes  # only Ansible itself is sure to have it
+
+    def does_something(call: Any) -> bool:
+        callee = call.node
+        while isinstance(callee, nodes.Getattr) and "_" not in callee.attr:  # "mail.example.com (old)"
+            callee = callee.node
+        if isinstance(callee, (nodes.Const, nodes.List)):
+            return isinstance(getattr(callee, "value", None), str)
+        if not isinstance(callee, nodes.Name):
+            return True
+        if callee.name not in _LOOKUPS:
+            return False
+        more = call.kwargs or call.dyn_args or call.dyn_kwargs or len(call.args) > 1 or callee is not call.node
+        return bool(more or any(isinstance(each.value, str) for each in call.find_all(nodes.Const)))  # "query (old)" is none
+
+    for whole in (f"{{{{ {text} }}}}", f"{{% set x = {text} %}}"):  # the text may end either
+        try:
+            if any(map(does_something, Environment().parse(whole).find_all(nodes.Call))):
+                return True
+        except TemplateSyntaxError:
+            continue
+        except (RecursionError, ValueError):  # too deep, or a number too long
+            return True
+    return False
 
 
 def is_local(name: str) -> bool:
     """Whether a name or address means the machine that asks: the controller."""
+    if not name.isascii():  # as resolvers take it
+        name = unicodedata.normalize("NFKC", "".join(char for char in name if not in_table_b1(char))).replace("\u3002", ".")
     name = name.strip().strip("[]").rstrip(".").partition("%")[0].lower()
     if name in _LOCAL_NAMES or name.endswith(".localhost"):
         return True
@@ -79,12 +114,16 @@ def cleaned(name: str) -> str:
     return _LOADED.sub(lambda match: "_" * len(match[0]), seen)
 
 
-def choose_names(named: Named, taken: Callable[[str, str], str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
+def choose_names(
+    named: Named, taken: Callable[[str, str], str], claimed: Mapping[int, str] | None = None
+) -> tuple[list[str], dict[str, list[str]], list[str]]:
     """Names for the inventory from (name, uuid) pairs, ``{name: uuids}`` of those that several had, and what is to be said.
 
     `taken` says why somebody else has a name that this uuid wants, or nothing. Who cannot have its name gets the beginning of
-    its uuid as a suffix; of namesakes all do, the first one too: which is meant does not depend on XAPI's order.
+    its uuid as a suffix; of namesakes all do, the first one too: which is meant does not depend on XAPI's order. `claimed` has
+    what those get instead whose uuid is not theirs alone, by their number.
     """
+    claimed = claimed or {}
     faults = [fault(name) or taken(name, uuid) for name, uuid in named]
     good: dict[str, list[str]] = {}
     for (name, uuid), why in zip(named, faults, strict=True):
@@ -98,7 +137,11 @@ def choose_names(named: Named, taken: Callable[[str, str], str]) -> tuple[list[s
     for number, name, uuid in sorted(others, key=lambda other: other[2]):
         wishes: Iterable[str] = [f"{name}-{uuid[:8]}"] if short[f"{name}-{uuid[:8]}"] == 1 else []
         long = uuid if faults[number] == TEMPLATE else f"{name}-{uuid}"
-        wishes = [long] if long == uuid else [*wishes, long]
+        if number in claimed:
+            long = f"{uuid if long == uuid else name}-{claimed[number]}"
+            wishes = [long]
+        else:
+            wishes = [long] if long == uuid else [*wishes, long]
         more = (f"{long}-{count}" for count in range(2, len(named) + 99))
         result[number] = next(wish for each in (wishes, more) for wish in each if wish not in used and not taken(wish, uuid))
         used.add(result[number])

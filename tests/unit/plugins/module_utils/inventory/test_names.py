@@ -34,6 +34,7 @@ def test_names_that_stay(name):
     *((name, LOCAL) for name in (
         "localhost", "LocalHost", "localhost.", "localhost.localdomain", "a.localhost", "127.0.0.1", "127.9.9.9", "127.1", "0x7f000001",
         "2130706433", "::1", "[::1]", "::ffff:127.0.0.1", "0.0.0.0", "0", "::", "ip6-localhost", "::1%lo",
+        "\uff4cocalhost", "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "localhost\uff0e", "local\ufe00host", "\uff1a\uff1a1",
     )),
     *((name, LOADED) for name in (
         "../../etc/cron.d/x", "a/b", "a\\b", "..", ".", ".ssh", "a..b", "a\nb", "a\x1b[2Jb", "a\x00", "a\u202eb", "-oProxyCommand=id",
@@ -42,6 +43,8 @@ def test_names_that_stay(name):
     *((name, TEMPLATE) for name in (
         "{{ x }}", "{% x %}", "{#", "{",
         "#jinja2:variable_start_string:'[['\n[[ x ]]", "lookup('pipe', 'id')", "q ('x')",
+        "cycler.__init__.__globals__.os.popen('id').read()", "x is string(lookup('pipe', 'id'))", "query.func(a, b)", "q(*x)", "(q)(a, b)",
+        "lookup('pipe', 'id') %} x", "lookup('pipe', 'id') }} x", "''.join(x)", "hostvars.set_host_facts(a, b)", "(x | attr(y))(z)",
     )),
 ])
 def test_names_that_mean_something_else(name, why):
@@ -82,6 +85,15 @@ def test_a_name_that_is_cleaned_is_nobody_elses():
     assert names == ["a_b-bbbbbbbb-1", "a_b-bbbbbbbb", "a_b"]
 
 
-@pytest.mark.parametrize("text", ["", "web (64-bit)", "}}", "a lookup of (x)", "# jinja2:", "%}", "consequential (q)"])
+def test_who_does_not_have_a_uuid_alone_is_told_apart_by_the_pool():
+    named = [("db", UUID), ("{x", UUID), ("db", UUID), ("{x", UUID), ("web", UUID)]
+    names, _twins, _said = choose_names(named, free, {0: "a", 1: "a", 2: "b", 3: "b", 4: "b"})
+    assert names == ["db-a", f"{UUID}-a", "db-b", f"{UUID}-b", "web"]
+
+
+@pytest.mark.parametrize("text", ["", "web (64-bit)", "}}", "a lookup of (x)", "# jinja2:", "%}", "consequential (q)",
+    "DB query (old)", "q (x)", "query (64)", "see lookup (old)", "see lookup('x')", "Bob's box (old)", "mail.example.com (old)",
+    "db-1.example.com (old)", "web_1 (new)", "[x] (old)", "a (b) c",
+])
 def test_nothing_to_evaluate(text):
     assert not evaluates(text)
