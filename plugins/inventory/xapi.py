@@ -48,7 +48,9 @@ options:
       - So does, with a warning only, who is called as a group, as a host of another source (see O(adopt)), as the machine that
         Ansible runs on (C(localhost), loopback addresses), or has a name that Ansible would take for something else (a path, a
         pattern, an option). Whatever makes it so becomes an underscore.
-      - Who has a name that Ansible might evaluate (it has a C({) in it) is called by its uuid.
+      - What several pools claim to have by one uuid, but describe differently, is there several times. Where such have the same name,
+        each gets the address of its pool as a suffix, and there is a warning. One pool that is given twice is there once.
+      - Who has a name that Ansible might evaluate (see the notes) is called by its uuid.
     type: list
     elements: str
     default: [xapi_name]
@@ -77,7 +79,10 @@ options:
       - Groups to make without being asked. V(type) makes C(xapi_vms) and C(xapi_hosts), V(pool) C(xapi_pool_NAME),
         V(host) C(xapi_host_NAME) of the guests on it, V(power_state) C(xapi_power_state_running) and so on,
         V(tag) C(xapi_tag_NAME). Characters that Ansible does not allow in names of groups become underscores.
-      - A group that another source made is left alone unless O(adopt) names it.
+      - A group that another source made is left alone unless O(adopt) names it, and no group is called as the machine that Ansible
+        runs on. What belongs there is in a group whose name ends with a number.
+      - If a guest or host of a pool is called as a group, the group keeps the name, whichever was there first. So with an empty
+        prefix in O(keyed_groups), whoever may set tags decides what such names mean.
     type: list
     elements: str
     choices: [type, pool, host, power_state, tag]
@@ -89,8 +94,9 @@ options:
 notes:
   - Only sources that were read before are known. Give this one after those that describe your hosts (files in a folder are read
     in the order of their names); else a guest that is called as one of them is there first.
-  - A text that Ansible might evaluate (it has a C({) in it) is marked as unsafe, so that nothing of a pool is taken for a template.
-    All others are plain, for AWX, too. For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value
+  - A text that Ansible might evaluate is marked as unsafe, so that nothing of a pool is evaluated. These are texts with a C({), those
+    that begin with C(#jinja2:), and those that are as a whole an expression that is a lookup or calls a method (conditions such as
+    C(when) would run it), like C(lookup('pipe', 'id'\)). All others are plain, for AWX, too, also such as C(DB query (old\)). For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value
     C(running) can enable hosts.
   - Host variables of all are C(xapi_type) (V(vm) or V(host)), C(xapi_name), C(xapi_uuid), C(xapi_pool), C(xapi_host) (of a
     guest, the host that it is on, or empty), C(xapi_description), C(xapi_tags), C(xapi_other_config), C(xapi_memory)
@@ -166,7 +172,13 @@ from ansible_collections.nobloat.xen.plugins.module_utils.inventory.facts import
     default_groups,
     matches,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.inventory.names import choose_names, evaluates, is_local
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.names import (
+    SHOWN,
+    choose_names,
+    cleaned,
+    evaluates,
+    is_local,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.others import (
     DEFAULT,
     KEYED,
@@ -243,9 +255,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         filters, exclude = self.get_option("filters"), self.get_option("exclude")
         preferences = Preferences(self.get_option("preferred_networks"), self.get_option("prefer_ipv6"))
 
-        def make(state: State, hostname: str) -> list[Facts]:
-            world = World(state, here=is_local(urlsplit(normal_url(hostname)).hostname or ""))
-            return [world.facts(item, preferences) for item in world.items()
+        def make(state: State, hostname: str) -> tuple[str, list[Facts]]:
+            url = normal_url(hostname)
+            world = World(state, here=is_local(urlsplit(url).hostname or ""))
+            return url, [world.facts(item, preferences) for item in world.items()
                     if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude))]
 
         found = look(wanted, kept, max_age, make)
@@ -281,7 +294,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _populate(self, found: Found, path: str) -> None:
         marks = Marks()
-        objects = [marks.of(facts) for facts in self._each_once(found)]
+        plain, claimed = self._each_once(found)
+        objects = [marks.of(facts) for facts in plain]
         composed, named = self.get_option("groups") or {}, self.get_option("keyed_groups") or []
         prefix = self.get_option("group_prefix")
         wanted, raw = self.get_option("default_groups"), defaultdict[str, list[int]](list)
@@ -293,7 +307,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             groups.setdefault(to_safe_group_name(prefix + group, force=True, silent=True), set()).update(members)
         chosen = {self._sanitize_group_name(name) for name in (*composed, *_parents(named))}
         others = Others(self.inventory, path, self.get_option("adopt"), {prefix + "vms", prefix + "hosts", *groups, *chosen})
-        names, twins, said = choose_names([(self._name(facts), facts["xapi_uuid"]) for facts in objects], others.taken)
+        names, twins, said = choose_names([(self._name(facts), facts["xapi_uuid"]) for facts in objects], others.taken, claimed)
         if twins and self.get_option("strict"):
             raise AnsibleParserError(f"{said[0].partition('. Their')[0]}. Option hostnames can tell them apart.")
         for text in said:
@@ -302,20 +316,45 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for group in sorted(groups):
             place, add_child = others.add_group(group, DEFAULT), self.inventory.add_child
             for name in sorted(names[number] for number in groups[group]):
-                add_child(place, name)
+                add_child(place, others.current(name))
         if composed or named:
             self._construct(dict(zip(names, objects, strict=True)), others, chosen)
         for text in others.said:
             self.display.warning(text)
 
-    def _each_once(self, found: Found) -> Iterator[Facts]:
-        """The guests and hosts of all pools; what is in several, by its uuid, is the first one's."""
-        first: dict[str, str] = {}
-        for pool, objects in found.made.items():
-            again = sum(first.setdefault(facts["xapi_uuid"], pool) != pool for facts in objects)
+    def _each_once(self, found: Found) -> tuple[list[Facts], dict[int, str]]:
+        """Guests and hosts of all pools, and, of those whose uuid several pools claim, what tells them apart, by their number.
+
+        What several pools say in just the same words, or one pool that is given twice, is there once. Else anybody who has a pool
+        could take the place of another one's guest, by its uuid, which is no secret.
+        """
+        objects: list[Facts] = []
+        urls: list[str] = []
+        first: dict[str, int] = {}
+        rivals: dict[str, list[int]] = {}
+        for pool, (url, made) in found.made.items():
+            start = len(objects)
+            for facts in made:
+                uuid, number = facts["xapi_uuid"], len(objects)
+                if first.setdefault(uuid, number) != number:
+                    known = rivals.setdefault(uuid, [first[uuid]])
+                    if any(urls[each] == url or objects[each] == facts for each in known if each < start):
+                        continue
+                    known.append(number)
+                objects.append(facts)
+                urls.append(url)
+            again = len(made) - len(objects) + start
             if again:
                 self.display.warning(f"{again} guests or hosts of {pool} are in a pool before it, too, by their uuids: taken from there.")
-            yield from (facts for facts in objects if first[facts["xapi_uuid"]] == pool)
+        claimed = {number: cleaned(urlsplit(urls[number]).netloc) for numbers in rivals.values() if len(numbers) > 1 for number in numbers}
+        if claimed:
+            which = sorted(f"{objects[number]['xapi_name']!r} ({objects[number]['xapi_uuid']}) of {urls[number]}" for number in claimed)
+            more = f", and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
+            self.display.warning(
+                f"Several pools claim the same uuid, and say different things of it: {', '.join(which[:SHOWN])}{more}. All are there. "
+                "Where their names are the same, too, they get their pools as a suffix. Find out which pool is wrong."
+            )
+        return objects, claimed
 
     def _add_hosts(self, pairs: list[tuple[str, Facts]], others: Others, marks: Marks) -> None:
         """Hosts with their variables, those of compose among them. What another source says of a host stays."""
@@ -332,17 +371,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _construct(self, found: dict[str, Facts], others: Others, chosen: set[str]) -> None:
         """Groups that the file makes: those that it names itself, and those that something in a pool names."""
         groups, keyed, strict = (self.get_option(option) for option in ("groups", "keyed_groups", "strict"))
-        variables = {name: combine_vars(facts, self.inventory.hosts[name].get_vars()) for name, facts in found.items()}
+        variables = {name: combine_vars(facts, self.inventory.hosts[others.current(name)].get_vars()) for name, facts in found.items()}
         with self._recording() as wanted:
             for name in found:
                 self._add_host_to_composed_groups(groups, variables[name], name, strict=strict, fetch_hostvars=False)
         for group, name in wanted.children:
-            self.inventory.add_child(others.add_group(group, NAMED), name)
+            place = others.add_group(group, NAMED)
+            self.inventory.add_child(place, others.current(name))
         with self._recording() as wanted:
             for name in found:
                 self._add_host_to_keyed_groups(keyed, variables[name], name, strict=strict, fetch_hostvars=False)
         for group, name in wanted.members:
-            self.inventory.add_child(others.add_group(group, KEYED), name)
+            place = others.add_group(group, KEYED)
+            self.inventory.add_child(place, others.current(name))
         for parent, group in dict.fromkeys(wanted.children):
             above = others.add_group(parent, NAMED if parent in chosen else KEYED)
             others.add_child(above, others.add_group(group, KEYED))

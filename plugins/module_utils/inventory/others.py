@@ -8,10 +8,13 @@ would take that host's place, and a tag would bring it into a group of another s
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from ansible_collections.nobloat.xen.plugins.module_utils.inventory.names import choose_names, fault
 
 # Why there is a group: it says what XAPI says (DEFAULT), it was named by the file (NAMED), or by something in a pool (KEYED).
 DEFAULT, NAMED, KEYED = "default", "named", "keyed"
@@ -54,6 +57,7 @@ class Others:
         self._ours = _hosts.setdefault(self.groups["all"], {})
         self.said: list[str] = []
         self._places: dict[tuple[str, str], str] = {}
+        self._renamed: dict[str, str] = {}
 
     def adopts(self, name: str) -> bool:
         return any(fnmatchcase(name, str(pattern)) for pattern in self.adopt)
@@ -77,18 +81,44 @@ class Others:
         """The name of a group that may be used for `name`; made if there is none."""
         place = self._places.get((name, kind))
         if place is None:
-            place, count = name, 1
+            if name in self._ours:
+                self._rename(name)
+            good = name if kind == NAMED or not fault(name) else re.sub(r"\W", "_", name)
+            place, count = good, 1
             while not self._free(place, kind):
-                place, count = f"{name}_{count + 1}", count + 1
+                place, count = f"{good}_{count + 1}", count + 1
             if place != name:
-                self.said.append(f"{self._why(name)}. What belongs to {name} is in group {place} instead.")
+                self.said.append(f"{self._why(name)}. What belongs to {name!r} is in group {place} instead.")
             if place not in self.groups:
                 self.inventory.add_group(place)
                 _groups[self.groups[place]] = kind
             self._places[name, kind] = place
         return place
 
+    def current(self, name: str) -> str:
+        """How a host is called that was added as `name`: it may have had to leave that to a group."""
+        while name in self._renamed:
+            name = self._renamed[name]
+        return name
+
+    def _rename(self, name: str) -> None:
+        """A guest that is called as a group does not keep those who mean the group from its members, whichever was there first."""
+        source, uuid = self._ours.pop(name)
+        host, groups = self.hosts[name], [group.name for group in self.groups.values() if name in group.host_names]
+        (new,), _twins, said = choose_names(
+            [(name, uuid)], lambda wish, _uuid: OF_A_GROUP if wish in self.hosts else self.taken(wish, uuid)
+        )
+        self.inventory.remove_host(host)
+        self.inventory.add_host(new)
+        self.hosts[new].vars = host.vars
+        for group in groups:
+            self.inventory.add_child(group, new)
+        self._ours[new], self._renamed[name] = (source, uuid), new
+        self.said += said
+
     def _why(self, name: str) -> str:
+        if fault(name):
+            return f"No group gets a name {fault(name)}"
         if name in self.hosts:
             return f"A host is called {name}"
         if name in self.reserved or self.groups.get(name) in _groups:
@@ -98,7 +128,7 @@ class Others:
     def _free(self, name: str, kind: str) -> bool:
         if kind == NAMED:
             return True
-        if name in self.hosts or (kind == KEYED and name in self.reserved):
+        if fault(name) or name in self.hosts or (kind == KEYED and name in self.reserved):
             return False
         group = self.groups.get(name)
         if group is None or _groups.get(group) == kind:

@@ -31,6 +31,8 @@ all:
 """
 HEADER = "#jinja2:variable_start_string:'[[',variable_end_string:']]'\n[[ 'ev' ~ 'il' ]]"
 
+CLAIMED, CLAIMED_TOO = "11111111-2222-4333-8444-555555555555", "11111111-2222-4333-8444-666666666666"
+
 
 def guest(name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "nics": ["Pool-wide network associated with eth0"], **fields}
@@ -39,14 +41,19 @@ def guest(name: str, **fields: Any) -> dict[str, Any]:
 SCENARIO = {
     "pools": [
         {"name": "alpha", "hosts": [{"name": "alpha-1"}], "vms": [
-            guest("web", power_state="Running", ip="192.0.2.10", tags=["trap", "nodes", "all", "web", "keyed"]),
+            guest("web", power_state="Running", ip="192.0.2.10", tags=["trap", "nodes", "all", "keyed", "localhost"]),
             guest("node1", power_state="Running", ip="192.0.2.66"), guest("localhost", power_state="Running", ip="192.0.2.67"),
             guest("127.0.0.1"), guest("all"), guest("ungrouped"), guest("xapi_vms"), guest("xapi_hosts"), guest("nodes"), guest("keyed"),
             guest("named"), guest("../../up"), guest("node1:22"), guest("-oProxyCommand=id"), guest("db"),
             guest("{{ 'ev' ~ 'il' }}", description="{{ 'ev' ~ 'il' }}", tags=["{{ 'ev' ~ 'il' }}"]), guest("header", description=HEADER),
-            guest("keys", other_config={"{{ 'ev' ~ 'il' }}": "x"}), guest("calls", description="lookup('pipe', 'echo called')"),
+            guest("keys", other_config={"{{ 'ev' ~ 'il' }}": "x"}), guest("calls", description="lookup('pipe', 'touch called')"),
+            guest("method", description="cycler.__init__.__globals__.os.popen('touch called').read()"),
+            guest("DB query (old)", description="see lookup('old')"), guest("q (x)", description="mail.example.com (old)"),
         ]},
         {"name": "bravo", "password": "aB{#c9#}x{{ y }}", "hosts": [{"name": "bravo-1"}], "vms": [guest("bravo-web")]},
+        *({"name": name, "hosts": [
+            {"name": "db", "uuid": CLAIMED, "address": address}, {"name": f"{name}-own", "uuid": CLAIMED_TOO},
+        ]} for name, address in (("charlie", "127.0.0.66"), ("delta", "127.0.0.10"))),
     ],
 }
 
@@ -100,8 +107,8 @@ def write(info: dict[str, Any], tmp_path: Path) -> Run:
 def look(write: Run, reader: Any) -> Run:
     """Both files as Ansible reads them, in the form in which ansible-inventory prints them, and the warnings."""
 
-    def run(*, fails: bool = False, **options: Any) -> tuple[dict[str, Any], str]:
-        reader.stdin.write(json.dumps(write(**options)) + "\n")
+    def run(*, fails: bool = False, alone: bool = False, **options: Any) -> tuple[dict[str, Any], str]:
+        reader.stdin.write(json.dumps(write(**options)[alone:]) + "\n")
         reader.stdin.flush()
         result = json.loads(reader.stdout.readline())
         assert result["failed"] is fails, result["said"]
@@ -147,15 +154,23 @@ def test_hosts_and_groups_of_others_are_left_alone(look: Run) -> None:
     assert (hosts_of(found, "xapi_tag_trap_2"), hosts_of(found, "nodes_2")) == ({"web"}, {"web"})
     assert "Another source made the group nodes" in said
     guests = hosts_of(found, "xapi_vms")
-    assert (len(guests), hosts_of(found, "xapi_hosts"), hosts_of(found, "named")) == (19, {"alpha-1"}, {"db"})
+    assert (len(guests), hosts_of(found, "xapi_hosts"), hosts_of(found, "named")) == (22, {"alpha-1"}, {"db"})
     assert not {"node1", "localhost", "127.0.0.1", "uuid-less", *found} & guests
-    for name in ("node1", "localhost", "127.0.0.1", "all", "ungrouped", "xapi_vms", "xapi_hosts", "nodes", "named"):
+    for name in ("node1", "localhost", "127.0.0.1", "all", "ungrouped", "xapi_vms", "xapi_hosts", "nodes", "named", "keyed"):
         assert f"{name}-{uuid_of(found, name)[:8]}" in guests
         assert f"'{name}' is {name}-" in said
     assert {"db", "web", "header"} <= guests
-    assert hosts_of(found, "keyed_2") == {"web"}  # a guest is called keyed, so a tag makes another group
+    assert hosts_of(found, "keyed") == {"web"}  # a guest is called so, and does not keep others from the group
+    assert hosts_of(found, "localhost_2") == {"web"}
     assert "all" not in found["all"]["children"]
     assert (found["x_os"]["children"], hosts_of(found, "x_os")) == (["x_os_2"], guests | {"alpha-1"})  # no circle
+
+
+def test_no_tag_is_the_controller(look: Run) -> None:
+    found, said = look(alone=True, keyed_groups=[{"key": "xapi_tags", "prefix": "", "separator": ""}])
+    assert "localhost" not in {*found, *found["_meta"]["hostvars"]}  # so `hosts: localhost` is Ansible's own
+    assert hosts_of(found, "localhost_2") == {"web"}
+    assert "No group gets a name that means the machine Ansible runs on" in said
 
 
 def test_names_are_nothing_but_names(look: Run) -> None:
@@ -221,7 +236,10 @@ def test_awx_reads_plain_texts(listed: Run) -> None:
     odd = next(name for name, variables in named.items() if variables.get("xapi_description") == {"__ansible_unsafe": "{{ 'ev' ~ 'il' }}"})
     assert {name: sorted(keys) for name, keys in marked.items() if keys and name != "keys"} == {
         odd: ["xapi_description", "xapi_name", "xapi_tags"], "header": ["xapi_description"], "calls": ["xapi_description"],
+        "method": ["xapi_description"],
     }
+    assert named["DB query (old)"]["xapi_description"] == "see lookup('old')"
+    assert named["q (x)"]["xapi_description"] == "mail.example.com (old)"
     assert (named[odd]["xapi_uuid"], odd in awx.hosts, odd in awx.groups["xapi_vms"]) == (odd, True, True)
     assert "have a name that Ansible might evaluate" in said
     assert set(awx.hosts) == set(named) | {"uuid-less"}
@@ -234,6 +252,9 @@ PLAY = """
     - debug: {msg: "{{ item.key }}"}
       loop: "{{ xapi_other_config | dict2items }}"
       register: keys
+    - debug: {msg: "{{ xapi_name }}"}
+      when: "{{ xapi_description }}"
+      ignore_errors: true
     - copy:
         dest: "{{ inventory_dir }}/{{ inventory_hostname }}.json"
         content: "{{ [xapi_name, xapi_description, xapi_tags, keys.results | map(attribute='msg') | list, made] | to_json }}"
@@ -245,13 +266,14 @@ def test_nothing_of_a_pool_is_evaluated(look: Run, tmp_path: Path, info: dict[st
     found, _said = look(compose={"made": "'a ' ~ xapi_description"})
     (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
     odd = next(name for name, host in found["_meta"]["hostvars"].items() if name == host.get("xapi_uuid"))
-    args = ("-l", f"{odd},header,keys,calls", "-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.yml"))
+    args = ("-l", f"{odd},header,keys,calls,method", "-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.yml"))
     done = command("ansible-playbook", "-i", str(tmp_path / "b.xapi.yml"), *args, password=info["pools"][0]["password"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "evil" not in done.stdout
+    assert not (tmp_path / "called").exists()
     read = {name: json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in (odd, "header", "keys", "calls")}
     assert read[odd][:3] == ["{{ 'ev' ~ 'il' }}", "{{ 'ev' ~ 'il' }}", ["{{ 'ev' ~ 'il' }}"]]
-    assert (read["header"][1], read["header"][4], read["calls"][1]) == (HEADER, f"a {HEADER}", "lookup('pipe', 'echo called')")
+    assert (read["header"][1], read["header"][4], read["calls"][1]) == (HEADER, f"a {HEADER}", "lookup('pipe', 'touch called')")
     assert "{{ 'ev' ~ 'il' }}" in read["keys"][3]
 
 
@@ -308,7 +330,7 @@ def test_certificates_are_checked_unless_it_says_false(look: Run) -> None:
 
 
 def test_one_broken_pool_does_not_empty_the_others(look: Run, info: dict[str, Any]) -> None:
-    one, two = ({"hostname": pool["url"], "password": f"{{{{ {pool['password']!r} }}}}"} for pool in info["pools"])
+    one, two = ({"hostname": pool["url"], "password": f"{{{{ {pool['password']!r} }}}}"} for pool in info["pools"][:2])
     broken = [{"hostname": "x", "host": "y"}, {"hostname": "https://x", "password": "{{ nothing }}"}, 17, {"hostname": "ftp://x"}]
     found, said = look(pools=[*broken, one, two], broken_pools="warn")
     assert {"alpha-1", "bravo-1", "bravo-web"} <= set(found["_meta"]["hostvars"])
@@ -322,6 +344,27 @@ def test_a_pool_that_is_given_twice_is_there_once(look: Run, info: dict[str, Any
     found, said = look(pools=[{"hostname": url}, {"hostname": f"{url}/"}])
     assert "web" in found["_meta"]["hostvars"]
     assert "are in a pool before it, too" in said
+
+
+def test_nobody_takes_a_guest_of_another_pool_by_its_uuid(look: Run, info: dict[str, Any]) -> None:
+    pools = [{"hostname": pool["url"], "password": pool["password"]} for pool in info["pools"][2:]]
+    for order in (pools, pools[::-1]):
+        found, said = look(alone=True, pools=order)
+        hosts = found["_meta"]["hostvars"]
+        names = [f"db-{pool['hostname'].partition('://')[2].replace(':', '_')}" for pool in pools]
+        assert {name: hosts[name]["ansible_host"] for name in hosts if name.startswith("db")} == dict(
+            zip(names, ("127.0.0.66", "127.0.0.10"), strict=True))
+        assert {"charlie-own", "delta-own"} <= set(hosts)
+        assert "Several pools claim the same uuid" in said
+        assert all(f"'db' ({CLAIMED}) of {pool['hostname']}" in said for pool in pools)
+        assert "in a pool before it" not in said
+
+
+def test_one_pool_by_two_addresses_is_there_once(look: Run, info: dict[str, Any]) -> None:
+    url = info["pools"][0]["url"]
+    found, said = look(alone=True, pools=[{"hostname": url}, {"hostname": url.replace("127.0.0.1", "localhost")}])
+    assert {"web", "alpha-1"} <= set(found["_meta"]["hostvars"])
+    assert "Several pools claim" not in said
 
 
 @pytest.mark.parametrize("damage", [
