@@ -95,9 +95,9 @@ notes:
   - Only sources that were read before are known. Give this one after those that describe your hosts (files in a folder are read
     in the order of their names); else a guest that is called as one of them is there first.
   - A text that Ansible might evaluate is marked as unsafe, so that nothing of a pool is evaluated. These are texts with a C({), those
-    that begin with C(#jinja2:), and those that are as a whole an expression that is a lookup or calls a method (conditions such as
-    C(when) would run it), like C(lookup('pipe', 'id'\)). All others are plain, for AWX, too, also such as C(DB query (old\)). For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value
-    C(running) can enable hosts.
+    that begin with C(#jinja2:), and those that are as a whole an expression with a lookup or a call of a method in it, which
+    a condition such as C(when) would run. All others are plain, for AWX, too, also when the word lookup or query is in them.
+  - For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value C(running) can enable hosts.
   - Host variables of all are C(xapi_type) (V(vm) or V(host)), C(xapi_name), C(xapi_uuid), C(xapi_pool), C(xapi_host) (of a
     guest, the host that it is on, or empty), C(xapi_description), C(xapi_tags), C(xapi_other_config), C(xapi_memory)
     (bytes), C(xapi_ip_addresses), and C(ansible_host) if an address is known.
