@@ -10,7 +10,8 @@ version_added: 1.0.0
 description:
   - Runs in a guest. While a file system is frozen, all of it is in its place on the disk, nothing waits in a journal, and whoever writes
     to it waits. A snapshot of a leg that is made meanwhile is complete in itself.
-  - It is thawed when O(timeout) is over, at the latest, whatever becomes of Ansible and its connection.
+  - It is thawed when O(timeout) is over, at the latest, whatever becomes of Ansible and its connection. Should the process that sees to
+    that be killed itself, the next run of this module thaws it, with either O(state).
 author:
   - nobloat.xen contributors (@nobloat)
 options:
@@ -21,7 +22,8 @@ options:
     required: true
   state:
     description:
-      - Whether it is V(frozen). It fails if no file system on the mirror is mounted.
+      - Whether it is V(frozen). That fails if no file system on the mirror is mounted, or if somebody else has frozen it.
+      - V(thawed) thaws it whoever has frozen it. Check mode cannot see that somebody else has.
     type: str
     choices: [frozen, thawed]
     default: frozen
@@ -105,7 +107,8 @@ SPEC = {
 
 
 def plan(module: NodeModule) -> Plan:
-    return Freezer(path_of(module.params["name"])).plan(module.params["state"], module.params["timeout"])
+    return Freezer(path_of(module.params["name"])).plan(
+        module.params["state"], module.params["timeout"], module.check_mode)
 
 
 def main() -> None:

@@ -4,17 +4,18 @@
 """A guest's file system is frozen for a moment, and thawed whatever happens: what module guest_freeze does. Python 3.6 syntax.
 
 A process that nobody waits for freezes it, and thaws it when it is told to, or when its time is up. So it does not matter who loses the
-connection, or is killed, in between. A freeze that comes too late is taken back at once.
+connection, or is killed, in between. A freeze that comes too late is taken back at once. That process can be killed, too: what it leaves
+in its file then says so, and who comes next thaws.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import select
 import signal
-import time
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import RUN, own_folder
 from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
@@ -22,6 +23,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 
 FREEZE, THAW = 0xC0045877, 0xC0045878  # linux/fs.h: FIFREEZE, FITHAW
 STATES = os.path.join("/", RUN)
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # what tells the keeper to thaw
 
 
 def place_of(number: str, table: str) -> str:
@@ -45,39 +47,62 @@ class Freezer:
             self.number = os.stat(device).st_rdev
             self.place = place_of(f"{os.major(self.number)}:{os.minor(self.number)}", read("/proc/self/mountinfo"))
 
-    def keeper(self) -> int:
-        """The process that keeps it frozen, and has its number in a locked file for as long; 0 if none does."""
+    def _noted(self) -> Tuple[bool, bytes]:
+        """Whether a process lives that freezes it, which has the file locked for as long; and what is in that file: its number once it
+        is frozen, 0 before, and nothing once it is thawed."""
         try:
             stream = os.open(self.state, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
-            return 0
+            return False, b""
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return int(os.read(stream, 20) or b"0")
+            return True, os.read(stream, 20)
+        else:
+            return False, os.read(stream, 20)
         finally:
             os.close(stream)
-        return 0
 
-    def plan(self, state: str, seconds: float) -> Plan:
-        """Facts: `held`, whether it was frozen until now."""
-        plan = Plan(f"file system on {self.device}", {"state": "frozen" if self.keeper() else "thawed", "path": self.place})
+    def keeper(self) -> int:
+        """The process that keeps it frozen; 0 if none does."""
+        lives, noted = self._noted()
+        return int(noted or b"0") if lives else 0
+
+    def plan(self, state: str, seconds: float, check_mode: bool = False) -> Plan:
+        """Facts: `held`, whether it was frozen until now.
+
+        No kernel tells whether a file system is frozen. So thawing is tried even if nothing says that it is; it was no step if it was not.
+        """
+        keeper = self.keeper()
+        lives, noted = self._noted()
+        lost = bool(noted) and not lives
+        plan = Plan(f"file system on {self.device}", {"state": "frozen" if keeper or lost else "thawed", "path": self.place})
+        plan.after["state"] = state
         plan.facts["held"] = False
-        if state == "frozen" and not self.place:
-            raise NodeError(f"No file system on {self.device} is mounted here.")
-        if plan.before["state"] != state:
-            plan.after["state"] = state
-            plan.step(f"have {self.place} {state}", (lambda: self.freeze(seconds)) if state == "frozen" else (lambda: self.thaw(plan)))
+        if state == "frozen":
+            if not self.place:
+                raise NodeError(f"No file system on {self.device} is mounted here.")
+            if not keeper:
+                plan.step(f"have {self.place} frozen", lambda: self.freeze(seconds))
+        elif keeper or (self.place and (lost or not check_mode)):
+            plan.step(f"have {self.place} thawed", lambda: self.thaw(plan))
         return plan
 
     def thaw(self, plan: Plan) -> None:
         """Have it thawed, and note whether it was frozen all the time."""
         keeper = self.keeper()
-        with self._opened() as place:
-            plan.facts["held"] = self._thaw(place)
+        if self.place:
+            with self._opened() as place:
+                plan.facts["held"] = self._thaw(place)
         if keeper:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(keeper, signal.SIGKILL)
+                os.kill(keeper, signal.SIGTERM)
+            return
+        with contextlib.suppress(OSError):
+            os.truncate(self.state, 0)
+        plan.before["state"] = "frozen" if plan.facts["held"] else "thawed"
+        if not plan.facts["held"]:
+            plan.steps.clear()
 
     @contextlib.contextmanager
     def _opened(self) -> Any:
@@ -122,6 +147,7 @@ class Freezer:
                 null = os.open(os.devnull, os.O_RDWR)
                 for standard in (0, 1, 2):
                     os.dup2(null, standard)
+                signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # before it is frozen, so that they end nothing but the waiting
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
                 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
                 self.keep(tell, seconds)
@@ -129,21 +155,35 @@ class Freezer:
             os._exit(0)  # nothing of the module's own ending
 
     def keep(self, tell: int, seconds: float) -> None:
-        """Freeze it, say so, and thaw it when the time is up, or when nobody listens."""
+        """Freeze it, say so, and thaw it when the time is up, when it is told to, or when nobody listens."""
         try:
             state = os.open(self.state, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             fcntl.flock(state, fcntl.LOCK_EX)  # one before us is ending
-            os.ftruncate(state, 0)
             with self._opened() as place:
-                self.control(place, FREEZE, 0)
+                if os.pread(state, 1, 0):
+                    self._thaw(place)  # one before us was killed
+                os.ftruncate(state, 0)
+                os.pwrite(state, b"0", 0)
                 try:
-                    os.write(state, str(os.getpid()).encode())
-                    os.write(tell, b"frozen")
-                    os.close(tell)
-                    time.sleep(seconds)
+                    self._frozen(place, state, tell, seconds)
                 finally:
                     os.ftruncate(state, 0)
-                    self._thaw(place)
         except (NodeError, OSError) as error:
             with contextlib.suppress(OSError):
                 os.write(tell, str(error).encode())
+
+    def _frozen(self, place: int, state: int, tell: int, seconds: float) -> None:
+        try:
+            self.control(place, FREEZE, 0)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise NodeError(f"{self.place} is frozen already, and not by this module. If nobody needs that, thaw it: "
+                            f"fsfreeze --unfreeze {self.place}") from None
+        try:
+            os.pwrite(state, str(os.getpid()).encode(), 0)
+            os.write(tell, b"frozen")
+            os.close(tell)
+            signal.sigtimedwait(ENDS, seconds)
+        finally:
+            self._thaw(place)

@@ -40,7 +40,9 @@ class World:
         """The kernel's part."""
         if request == FREEZE:
             time.sleep(self.slow)
-            self.frozen.touch(exist_ok=False)
+            if self.frozen.exists():
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            self.frozen.touch()
         elif self.frozen.exists():
             self.frozen.unlink()
             (self.root / "thawed").touch()
@@ -72,7 +74,7 @@ def test_where_it_is_mounted() -> None:
 
 
 def test_frozen_until_it_is_thawed(world: World) -> None:
-    assert not world.freezer().plan("thawed", 60).steps
+    assert not world.run("thawed").steps
     world.run("frozen")
     assert world.frozen.exists()
     assert not world.run("frozen").steps  # the first goes on
@@ -105,9 +107,43 @@ def test_a_freeze_that_comes_too_late_is_taken_back(world: World) -> None:
     assert not world.frozen.exists() and not world.freezer().keeper()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_keeper_that_is_told_to_end_thaws(world: World, number: int) -> None:
+    world.run("frozen")
+    os.kill(world.freezer().keeper(), number)
+    until((world.root / "thawed").exists)
+    assert not world.frozen.exists()
+    until(lambda: not world.freezer().keeper())
+
+
+def killed(world: World) -> None:
+    world.run("frozen")
+    os.kill(world.freezer().keeper(), signal.SIGKILL)
+    until(lambda: not world.freezer().keeper())
+    assert world.frozen.exists()
+
+
+def test_the_next_run_heals_when_the_keeper_was_killed(world: World) -> None:
+    killed(world)
+    assert world.freezer().plan("thawed", 60, check_mode=True).before["state"] == "frozen"
+    done = world.run("thawed")
+    assert done.steps and done.facts["held"] and not world.frozen.exists()
+    done = world.run("thawed")
+    assert not done.steps and not done.facts["held"] and done.before == done.after
+    killed(world)
+    assert world.run("frozen").steps and world.freezer().keeper() and (world.root / "thawed").exists()
+
+
+def test_whoever_has_frozen_it_it_is_thawed(world: World) -> None:
+    world.frozen.touch()  # by somebody else, which nothing tells
+    assert not world.freezer().plan("thawed", 60, check_mode=True).steps
+    done = world.run("thawed")
+    assert done.steps and done.facts["held"] and not world.frozen.exists()
+
+
 def test_what_cannot_be_frozen(world: World) -> None:
     world.frozen.touch()  # by somebody else
-    with pytest.raises(ApplyError, match="File exists"):
+    with pytest.raises(ApplyError, match=r"frozen already, and not by this module.*fsfreeze --unfreeze"):
         world.run("frozen")
     assert world.frozen.exists()
     freezer = world.freezer()
