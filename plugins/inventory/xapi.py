@@ -258,8 +258,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         def make(state: State, hostname: str) -> tuple[str, list[Facts]]:
             url = normal_url(hostname)
             world = World(state, here=is_local(urlsplit(url).hostname or ""))
-            return url, [world.facts(item, preferences) for item in world.items()
-                    if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude))]
+            chosen = (item for item in world.items()
+                            if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude)))
+            return url, [world.facts(item, preferences) for item in chosen]
 
         found = look(wanted, kept, max_age, make)
         fatal = self.get_option("broken_pools") == "fail" or not found.states

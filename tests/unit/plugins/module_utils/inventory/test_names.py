@@ -91,7 +91,8 @@ def test_who_does_not_have_a_uuid_alone_is_told_apart_by_the_pool():
     assert names == ["db-a", f"{UUID}-a", "db-b", f"{UUID}-b", "web"]
 
 
-@pytest.mark.parametrize("text", ["", "web (64-bit)", "}}", "a lookup of (x)", "# jinja2:", "%}", "consequential (q)",
+@pytest.mark.parametrize("text", [
+    "", "web (64-bit)", "}}", "a lookup of (x)", "# jinja2:", "%}", "consequential (q)",
     "DB query (old)", "q (x)", "query (64)", "see lookup (old)", "see lookup('x')", "Bob's box (old)", "mail.example.com (old)",
     "db-1.example.com (old)", "web_1 (new)", "[x] (old)", "a (b) c",
 ])
