@@ -259,7 +259,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             url = normal_url(hostname)
             world = World(state, here=is_local(urlsplit(url).hostname or ""))
             chosen = (item for item in world.items()
-                            if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude)))
+                      if matches(item.variables, filters) and not (exclude and matches(item.variables, exclude)))
             return url, [world.facts(item, preferences) for item in chosen]
 
         found = look(wanted, kept, max_age, make)
