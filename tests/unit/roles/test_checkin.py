@@ -460,6 +460,7 @@ def test_the_hosts_own_script_ends_whatever_it_hears(tmp_path: Path, program: st
                 link.sendall(b"y")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)  # on a busy machine, the second may be over before it has connected
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
         script = own_script(listener.getsockname()).replace("-m 20", "-m 1").replace("timeout 20", "timeout 1").replace("+ 300", "+ 0")
