@@ -72,6 +72,7 @@ def test_a_node_reboots_with_its_host(lab: Lab, xapi: Xapi, vm: str) -> None:
     before, here = (lab.box(name).run("cat /proc/sys/kernel/random/boot_id").stdout for name in ("node1", "guest1"))
     node = xapi.hosts["node1"]
     xapi("host.disable", node)
+    xapi("host.evacuate", node)
     xapi("host.reboot", node)
     until(lambda: lab.box("node1").run("cat /proc/sys/kernel/random/boot_id").stdout != before, 120, "the node has booted")
     again = Xapi(lab)  # it was the coordinator
