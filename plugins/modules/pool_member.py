@@ -39,7 +39,8 @@ options:
   host_password:
     description:
       - Password of O(host_username). If omitted, it is O(password). From then on the host has the pool's.
-      - It has to be another one than O(password) if nothing proves who answers at O(address).
+      - It has to be another one than O(password) if nothing proves who answers at O(address). That one is then not tried on whoever it
+        is; but who takes O(host_password) still gets O(password) with the join.
     type: str
   host_validate_certs:
     description:
@@ -71,6 +72,7 @@ extends_documentation_fragment:
 notes:
   - XAPI gives the pool's password to the host that joins. So where the certificate of the pool's coordinator is checked, a host whose
     own is not, by O(host_validate_certs) or O(host_fingerprint), does not join; the refusal tells the fingerprint that was seen.
+    Where neither is checked, whoever answers at O(address) and takes O(host_password) gets the pool's password.
   - To join, O(hostname) and O(password) of the pool are needed besides O(session), as the joining host logs in there itself.
   - Guests on a host that is ejected have to be moved away or shut down first, see M(nobloat.xen.host_maintenance). The
     coordinator cannot be ejected; make another host the coordinator first, with O(nobloat.xen.pool#module:coordinator).
@@ -248,8 +250,9 @@ def first_contact(module: XapiModule, address: str) -> Session:
             + " Or check its certificate (host_validate_certs).")
     if params["host_password"] in (None, "", params["password"]):
         raise ValueError(
-            f"Nothing proves who answers at {session.url}, so it does not get the pool's password. Nothing was sent to it. Give "
-            "host_password, one that was set for the installation only; or host_fingerprint; or check its certificate.")
+            f"Nothing proves who answers at {session.url}, so the pool's password is not tried on it. Nothing was sent to it. Give "
+            f"host_fingerprint, as {COMMAND} prints it on the host's console, or check its certificate. In a laboratory, host_password, "
+            "one that was set for the installation only, is enough; whoever takes it then gets the pool's password with the join.")
     return session
 
 

@@ -113,10 +113,12 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
 
 def _secured(export: Mapping[str, Any], node: str, nodes: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether an export has the secret that the roles make, or, if it is not there yet, shall have it. Who is logged in to a lost export
-    without one, or will be when it is back, could not log in again."""
-    known = (nodes.get(node) or {}).get("exports", [])
-    users = [each["chap_username"] for each in known if each["name"] == export["name"]] or [
+    without one, or will be when it is back, could not log in again; a node that does not answer may be such a one."""
+    here = nodes.get(node) or {}
+    users = [each["chap_username"] for each in here.get("exports", []) if each["name"] == export["name"]] or [
         each["chap_username"] for info in nodes.values() if info for each in info.get("imports", []) if each["iqn"] == export["iqn"]]
+    if not users and not all(nodes.values()):
+        return all(volume["name"] != export["name"] for volume in here.get("legs", []))  # a leg that is new was never exported
     return all(user == CHAP_USER for user in users)
 
 

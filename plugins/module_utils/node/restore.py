@@ -66,7 +66,7 @@ def marked(raw: bytes, size: int) -> Optional[Half]:
 def inside(path: str) -> str:
     """A path of the guest, relative to the top of its disk. Raises NodeError if it leads out of it."""
     relative = os.path.normpath(path.strip("/") or ".")
-    if relative.startswith(".."):
+    if relative.split("/")[0] == "..":
         raise NodeError(f"{path} is not on the disk.")
     return relative
 

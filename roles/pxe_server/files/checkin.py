@@ -58,6 +58,7 @@ NEIGHBOURS = Path("/proc/net/arp")
 PATH = re.compile(r"/checkin/([a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?)")
 START = re.compile(r"/start/([a-z0-9][a-z0-9.-]*-[A-Za-z0-9]{32})")
 FIRST = "installation-start"
+KINDS = {"state": str, "token_sha256": str, "folder": str, "mac": str, "boot": dict, "history": list}
 NOBODY = hashlib.sha256(os.urandom(32)).hexdigest()  # what the token of an unknown host is compared with
 
 log = logging.getLogger("checkin")
@@ -82,6 +83,11 @@ def answer_to(request: urllib.request.Request) -> str:
     asking.start()
     asking.join(ANSWER)
     return said[0] if said else f"failed: no answer within {ANSWER:g} seconds"
+
+
+def whole(known: Any) -> bool:
+    """Whether this is what Desk.arm and Desk.take write."""
+    return isinstance(known, dict) and all(isinstance(known.get(key), kind) for key, kind in KINDS.items())
 
 
 class Refused(Exception):
@@ -130,11 +136,17 @@ class Desk:
             return self._forget(host)
 
     def _forget(self, host: str) -> bool:
+        file = self.states / f"{host}.json"
+        if not file.exists():
+            return False
         known = self.read(host)
-        if known:
-            shutil.rmtree(known["folder"], ignore_errors=True)
-            (self.states / f"{host}.json").unlink()
-        return bool(known)
+        # One whose file is damaged has folders, too: HOST-TOKEN, as arm makes them.
+        folders = [Path(known["folder"])] if known else [
+            place for place in (self.root / "http/hosts").glob(f"{host}-*") if place.name.rpartition("-")[0] == host]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        file.unlink()
+        return True
 
     def take(self, host: str, token: str, state: str, fingerprint: str = "") -> None:
         """One check-in. Raises Refused; OSError if the host could not be disarmed, and then nothing was taken."""
@@ -174,7 +186,7 @@ class Desk:
         mac = self.mac(address)
         for file in self.states.glob("*.json"):
             known = self.read(file.stem)
-            if mac and known.get("mac") == mac and known["boot"]:
+            if mac and known.get("mac") == mac and known["boot"].get(loader):
                 return str(known["boot"][loader])
         raise Refused(404, "not armed")
 
@@ -187,10 +199,16 @@ class Desk:
         return ""
 
     def read(self, host: str) -> dict[str, Any]:
-        """The host's file; empty for an unknown host."""
+        """The host's file; empty for an unknown host, and for one whose file is damaged: it is armed anew."""
         try:
             known: dict[str, Any] = json.loads((self.states / f"{host}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            log.error("%s: its state is damaged, so it is left out until it is armed again: %s", host, error)
+            return {}
+        if not whole(known):
+            log.error("%s: its state is damaged, so it is left out until it is armed again", host)
             return {}
         return known
 

@@ -121,6 +121,25 @@ def world(make: Callable[..., World]) -> World:
     return made
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b'{"state": "arm', b"\xff\xfe", b"[]", b"{}", b'{"state": "armed", "folder": 1}', b"[" * 100_000],
+    ids=["empty", "torn", "no text", "a list", "nothing in it", "other kinds", "deep"])
+def test_a_damaged_state_stops_nobody_else(world: World, damaged: bytes) -> None:
+    world.arm("host2")
+    # Whatever order the folder has, one of both comes first.
+    for name in ("host2", "host0"):
+        (world.states / f"{name}.json").write_bytes(damaged)
+    assert world.boots() == (200, "uefi host1")
+    assert world.ask("started", host="host2") == 403
+    assert world.ask("started") == 204
+    world.arm("host2")  # its folder of the same name was taken away
+    assert world.armed("host2") == [True, True, True]
+    assert world.desk.disarm("host0") and not world.desk.disarm("host0")
+    (world.states / "host2.json").write_bytes(damaged)
+    assert world.desk.disarm("host2")
+    assert not (world.folder / f"http/hosts/host2-{FOLDER}").exists() and (world.folder / f"http/hosts/host1-{FOLDER}").exists()
+
+
 def test_started_disarms_and_complete_ends(world: World) -> None:
     assert world.ask("started") == 204
     assert world.armed() == [False, False, True] and world.state()["state"] == "started"

@@ -141,7 +141,21 @@ IQN = "iqn.2026-11.xen.nobloat:node1:web1-data"
     ([], [{"iqn": "iqn.2026-11.test:other", "chap_username": ""}], True),
 ])
 def test_only_new_exports_get_the_secret(exports: list[dict[str, Any]], imports: list[dict[str, Any]], secured: bool) -> None:
-    nodes = {"node1": node(volume(), exports=exports), "node2": {**node(), "imports": imports}, "node3": {}}
+    nodes = {"node1": node(volume(), exports=exports), "node2": {**node(), "imports": imports}}
+    assert mirror_volumes([leg("node1")], nodes, "node1")["secured"] == (["web1-data"] if secured else [])
+
+
+@pytest.mark.parametrize(("volumes", "exports", "imports", "secured"), [
+    ([volume()], [], [], False),  # it was lost, and who does not answer may have logged in without
+    ([], [], [], True),  # a new leg
+    ([volume()], [export("data", 1, "nobloat")], [], True),
+    ([volume()], [], [{"iqn": IQN, "chap_username": "nobloat"}], True),
+    ([volume()], [], [{"iqn": IQN, "chap_username": ""}], False),
+])
+def test_a_lost_export_gets_no_secret_while_who_may_import_it_is_silent(
+    volumes: list[dict[str, Any]], exports: list[dict[str, Any]], imports: list[dict[str, Any]], secured: bool
+) -> None:
+    nodes = {"node1": node(*volumes, exports=exports), "node2": {**node(), "imports": imports}, "node3": {}}
     assert mirror_volumes([leg("node1")], nodes, "node1")["secured"] == (["web1-data"] if secured else [])
 
 

@@ -323,7 +323,10 @@ def test_a_command_that_is_watched_can_be_ended() -> None:
 # ---- restore
 
 
-@pytest.mark.parametrize(("path", "relative"), [("/", "."), ("", "."), ("/etc/", "etc"), ("etc/hosts", "etc/hosts"), ("/a/../b", "b")])
+@pytest.mark.parametrize(("path", "relative"), [
+    ("/", "."), ("", "."), ("/etc/", "etc"), ("etc/hosts", "etc/hosts"), ("/a/../b", "b"),
+    ("/..data/x", "..data/x"), ("/...", "..."), ("/a/../..b", "..b"),
+])
 def test_paths_inside_the_disk(path: str, relative: str) -> None:
     assert inside(path) == relative
 
