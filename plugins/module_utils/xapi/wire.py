@@ -94,6 +94,11 @@ def make_url(scheme: str, host: str, port: int | None) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 
+def place(url: str) -> str:
+    """The host that a URL, or a bare host name or address, leads to; the same one has the same text."""
+    return (urlsplit(normal_url(url)).hostname or "").removesuffix(".")
+
+
 def _invalid(url: str) -> XapiError:
     return XapiError("INVALID_URL", (url,), f"{url!r} is not the address of a XAPI host", "Use https://host[:port].")
 

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, nobloat.xen contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where playbooks send the pool's password, and how long they listen to who has not proven who it is."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import login
+
+from xapisim.launcher import launch
+
+PLAYBOOKS = Path(__file__).parents[4] / "playbooks"
+
+
+def play(folder: Path, playbook: Path | list[dict[str, Any]], inventory: dict[str, Any], *extra: str) -> subprocess.CompletedProcess[str]:
+    (folder / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+    if isinstance(playbook, list):
+        (folder / "play.json").write_text(json.dumps(playbook), encoding="utf-8")
+        playbook = folder / "play.json"
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", playbook, *extra], capture_output=True, text=True,
+        timeout=300, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(folder)})
+
+
+def local(address: str) -> dict[str, Any]:
+    return {"all": {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+        "children": {
+            "pools": {"hosts": {"hall": {"xapi_hostname": address}}},
+            "servers": {"hosts": {"a": {"xapi_pool": "hall", "xapi_hostname": "fd00::18"}, "b": {"xapi_pool": "hall"}}}}}}
+
+
+@pytest.mark.parametrize(("address", "way"), [
+    ("fd00::17", "fd00::17"), ("https://[fd00::17]", "https://[fd00::17]"), ("[fd00::17]:443", "[fd00::17]:443"),
+    ("https://[FD00:0::18]:443", "b"), ("fd00:0::18", "b"),
+])  # fmt: skip
+def test_the_way_to_a_pool_by_ipv6(tmp_path: Path, address: str, way: str) -> None:
+    done = play(tmp_path, [{
+        "hosts": "pools", "gather_facts": False, "vars_files": [str(PLAYBOOKS / "vars/servers.yml")], "vars": {"host": "a"},
+        "tasks": [{"ansible.builtin.debug": {"msg": "leads to <{{ server_pool_address | trim }}>"}}]}], local(address))
+    assert f"leads to <{way}>" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.fixture(params=[(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000), (b"HTTP/1.1 200 OK\r\nX: ", b"x")], ids=["body", "head"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Talks for as long as somebody listens."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve() -> None:
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                client.sendall(request.param[0])
+                while not ended.wait(0.01):
+                    client.sendall(request.param[1])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listener.getsockname()[1]
+    ended.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+def test_who_is_waited_for_is_not_listened_to_for_ever(tmp_path: Path, stranger: int) -> None:
+    text = (PLAYBOOKS / "tasks/server_answers.yml").read_text(encoding="utf-8")
+    assert "\n  timeout: 60\n" in text
+    (tmp_path / "answers.yml").write_text(text.replace("\n  timeout: 60\n", "\n  timeout: 5\n"), encoding="utf-8")
+    begun = time.monotonic()
+    play(tmp_path, [{
+        "hosts": "pools", "gather_facts": False, "vars": {"host_timeout": 1000, "host_pause": 1},
+        "tasks": [{"ansible.builtin.include_tasks": str(tmp_path / "answers.yml"),
+                   "vars": {"answers_address": f"http://127.0.0.1:{stranger}"}}]}], local("pool"))
+    assert time.monotonic() - begun < 100
+
+
+def test_xapi_is_waited_for(tmp_path: Path) -> None:
+    with launch({"pools": [{"name": "hall"}]}) as info:
+        done = play(tmp_path, [{
+            "hosts": "pools", "gather_facts": False, "vars": {"host_timeout": 20, "host_pause": 1},
+            "tasks": [{"ansible.builtin.include_tasks": str(PLAYBOOKS / "tasks/server_answers.yml"),
+                       "vars": {"answers_address": login(info, "hall")["hostname"]}}]}], local("pool"))
+    assert not done.returncode, done.stdout + done.stderr
