@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import login
+from runs import login, read
 
 from xapisim.launcher import launch
 
@@ -98,3 +98,17 @@ def test_xapi_is_waited_for(tmp_path: Path) -> None:
             "tasks": [{"ansible.builtin.include_tasks": str(PLAYBOOKS / "tasks/server_answers.yml"),
                        "vars": {"answers_address": login(info, "hall")["hostname"]}}]}], local("pool"))
     assert not done.returncode, done.stdout + done.stderr
+
+
+def test_without_certificates_nobody_is_asked_once_it_has_left(tmp_path: Path) -> None:
+    with launch({"pools": [{"name": "hall", "hosts": [{"name": "a"}, {"name": "b"}]}]}) as info:
+        options = login(info, "hall")
+        before = read(options)
+        inventory = local(options["hostname"])
+        inventory["all"]["children"]["pools"]["hosts"]["hall"].update(xapi_password=options["password"], xapi_validate_certs=False)
+        inventory["all"]["children"]["servers"]["hosts"] = {"a": {"xapi_pool": "hall", "xapi_hostname": options["hostname"]}}
+        inventory["all"]["children"]["pxe_server"] = {"hosts": {"boot": {}}}
+        done = play(tmp_path, PLAYBOOKS / "host_reinstall.yml", inventory, "-e", "host=a", "-e", "host_timeout=20")
+        assert done.returncode and "nothing proves who answers at" in " ".join(done.stdout.split()), done.stdout + done.stderr
+        assert {uuid: host["enabled"] for uuid, host in read(options)["host"].items()} == {
+            uuid: host["enabled"] for uuid, host in before["host"].items()}
