@@ -58,8 +58,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.backups import backup_legs
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_backup_legs(legs: list[dict[str, Any]], running: dict[str, str] | None = None, hosts: dict[str, str] | None = None,
                        guests: list[str] | None = None, disks: list[str] | None = None) -> list[dict[str, Any]]:
     try:

@@ -51,8 +51,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import devices
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_devices(disks: Any, vms: Any, hosts: Any = None) -> list[dict[str, Any]]:
     try:
         return devices(disks, vms, hosts)

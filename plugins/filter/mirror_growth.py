@@ -65,8 +65,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import facts, growth
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_growth(
     legs: Any, nodes: Any, guest: str, size: Any, disk: str | None = None, *, vg: str = "vg0", vgs: Any = None, stripes: int = 0
 ) -> list[dict[str, Any]]:

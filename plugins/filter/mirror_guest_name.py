@@ -40,8 +40,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import identity
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_guest_name(guest: Any, legs: Any) -> Any:
     try:
         names = {uuid: name for name, uuid in identity(legs).items() if uuid}

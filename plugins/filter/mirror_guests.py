@@ -63,8 +63,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guests import guest_plans
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_guests(guests: Any, legs: Any, vms: Any, vdis: Any = None, defaults: Any = None) -> list[dict[str, Any]]:
     """See DOCUMENTATION."""
     try:

@@ -47,8 +47,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import imports
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_imports(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str) -> dict[str, list[Any]]:
     try:
         return imports(legs, nodes, node)

@@ -46,8 +46,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import legs
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_legs(nodes: Mapping[str, Any], iqn_prefix: str = IQN_PREFIX) -> list[dict[str, Any]]:
     try:
         return legs(nodes, iqn_prefix)

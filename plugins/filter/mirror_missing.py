@@ -42,8 +42,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.halves import missing
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_missing(mirrors: Any, arrays: Any) -> list[str]:
     try:
         return missing(mirrors, arrays)

@@ -88,8 +88,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import facts, moves
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_moves(
     legs: Any, nodes: Any, guests: Any, source: str, to: str | None = None, guest: str | None = None, disk: str | None = None, *,
     vg: str = "vg0", vgs: Any = None, failure_domains: Any = None, stripes: int = 0, iqn_prefix: str = IQN_PREFIX,

@@ -39,8 +39,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import names
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_names(nodes: Mapping[str, Any]) -> list[str]:
     try:
         return names(nodes)

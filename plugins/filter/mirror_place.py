@@ -84,8 +84,10 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.placement import node_facts, place
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_place(
     guests: Any, nodes: Any, legs: Any = (), *, vg: str = "vg0", vgs: Any = None, failure_domains: Any = None, stripes: int = 0,
     iqn_prefix: str = IQN_PREFIX, assume_room: bool = False,

@@ -65,8 +65,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.recovery import recovery
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_recovery(legs: Any, vms: Any, node: str, host: str = "", order: Any = (), only: Any = ()) -> dict[str, Any]:
     try:
         return recovery(legs, vms, node, host, order, only)

@@ -50,8 +50,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.changes import returning
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_returning(legs: Any, vms: Any, node: str, status: Any = None) -> list[dict[str, Any]]:
     """See DOCUMENTATION."""
     return returning(legs, vms, node, status)

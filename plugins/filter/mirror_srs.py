@@ -45,8 +45,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import srs
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_srs(
     legs: Iterable[Mapping[str, Any]], sizes: bool = False, hosts: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:

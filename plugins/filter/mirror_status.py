@@ -69,8 +69,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.status import status
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_status(nodes: Any, vms: Any = (), guests: Any = None, time: Any = 0) -> dict[str, Any]:
     try:
         return status(nodes, vms, guests, float(time))

@@ -62,8 +62,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.legs import volumes
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import IQN_PREFIX
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def mirror_volumes(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str, stripes: int = 0,
                    iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, list[Any]]:
     try:

@@ -42,8 +42,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.network.description import addresses
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def network_addresses(networks: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     try:
         return addresses(networks)

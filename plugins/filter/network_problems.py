@@ -58,8 +58,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.network.description import problems
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def network_problems(networks: list[Mapping[str, Any]], **others: Any) -> list[str]:
     try:
         return problems(networks, **others)

@@ -49,8 +49,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.plain import problems
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def pxe_problems(server: Mapping[str, Any], images: Any = (), hosts: Any = ()) -> list[str]:
     try:
         return problems(server, images, hosts)

@@ -36,8 +36,10 @@ from collections.abc import Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url, place
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
+@foreign
 def server_place(address: str) -> dict[str, str]:
     try:
         return {"host": place(f"{address}"), "url": normal_url(f"{address}")}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
@@ -168,6 +170,12 @@ def test_playbooks_use_what_exists(path: Path) -> None:
     for source in [path, *ROOT.glob("roles/*/tasks/*.yml")]:
         used = re.findall(r"\bnobloat\.xen\.(\w+)", source.read_text(encoding="utf-8"))
         assert set(used) <= {*NAMES, *(role.name for role in ROLES), *(book.stem for book in PLAYBOOKS), *FILTERS, "all", "xapi"}, source
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_what_filters_return_is_never_evaluated(name: str) -> None:
+    module = importlib.import_module(f"ansible_collections.nobloat.xen.plugins.filter.{name}")
+    assert all(function.__code__ == foreign(function).__code__ for function in module.FilterModule().filters().values())
 
 
 def test_every_source_file_names_its_license() -> None:

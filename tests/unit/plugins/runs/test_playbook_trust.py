@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where playbooks send the pool's password, and how long they listen to who has not proven who it is."""
+"""Where playbooks send the pool's password, how long they listen to who has not proven who it is, and that names are no templates."""
 from __future__ import annotations
 
 import contextlib
@@ -112,3 +112,24 @@ def test_without_certificates_nobody_is_asked_once_it_has_left(tmp_path: Path) -
         assert done.returncode and "nothing proves who answers at" in " ".join(done.stdout.split()), done.stdout + done.stderr
         assert {uuid: host["enabled"] for uuid, host in read(options)["host"].items()} == {
             uuid: host["enabled"] for uuid, host in before["host"].items()}
+
+
+def test_a_guest_s_name_is_not_evaluated_on_another_host(tmp_path: Path) -> None:
+    """Before ansible-core 2.19, what is read through hostvars loses its mark when it is put together with another text."""
+    evil = f"{{{{ lookup('pipe', 'touch {tmp_path}/evaluated') }}}}"
+    vm = {"pool": "hall", "name": evil, "uuid": "one", "power_state": "running", "host": "node1",
+          "disks": [{"device": 4, "name": f"{evil}-data@node1"}]}
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "said.py").write_text(f"#!/usr/bin/python\nimport json\nprint(json.dumps({{'vms': [{vm}]}}))\n", encoding="utf-8")
+    inventory = local("pool")
+    inventory["all"]["children"]["nodes"] = {"hosts": {"node1": {"xapi_pool": "hall"}}}
+    done = play(tmp_path, [
+        {"hosts": "pools", "gather_facts": False, "tasks": [{"said": {}, "register": "pool_guests"}]},
+        {"hosts": "node1", "gather_facts": False, "tasks": [
+            {"ansible.builtin.set_fact": {"found": "{{ (nodes | nobloat.xen.mirror_status(hostvars.hall.pool_guests.vms)).lacking }}"},
+             "vars": {"nodes": [{"name": "node1", "pool": "hall", "host": "node1"}]}},
+            {"ansible.builtin.debug": {"msg": "{{ found }}"}}]},
+    ], inventory)
+    assert not done.returncode and f"{evil}, disk data" in done.stdout, done.stdout + done.stderr
+    assert not (tmp_path / "evaluated").exists()
