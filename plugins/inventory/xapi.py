@@ -98,7 +98,7 @@ notes:
     that begin with C(#jinja2:), and those that are as a whole an expression with a lookup or a call of a method in it, which
     a condition such as C(when) would run. All others are plain, for AWX, too, also when the word lookup or query is in them.
   - Before ansible-core 2.19, Ansible loses this mark where a text is read through C(hostvars) and put into another one in the same
-    expression, as in C(hostvars[name].xapi_name ~ '!'); C(set_fact) and C(loop) evaluate what comes of it. Take the variable as it is there.
+    expression, as in C(hostvars[name].xapi_name ~ '!'); C(set_fact) and C(loop) evaluate what comes of it. Take it as it is there.
   - For AWX, C(xapi_uuid) is the instance id variable; C(xapi_power_state) with the value C(running) can enable hosts.
   - Host variables of all are C(xapi_type) (V(vm) or V(host)), C(xapi_name), C(xapi_uuid), C(xapi_pool), C(xapi_host) (of a
     guest, the host that it is on, or empty), C(xapi_description), C(xapi_tags), C(xapi_other_config), C(xapi_memory)
