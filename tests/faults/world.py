@@ -181,7 +181,11 @@ class World:
     def whole(self) -> None:
         """Both halves are there and alike, and all that was acknowledged is on each of them. Ends the load."""
         self.load.stop()
-        until(lambda: not self.degraded() and self.array("sync_action") == "idle", 60, "the mirror is complete")
+        try:
+            until(lambda: not self.degraded() and self.array("sync_action") == "idle", 60, "the mirror is complete")
+        except AssertionError:
+            print(self.guest.run("cat /proc/mdstat; iscsiadm -m session -P1; dmesg | tail -n 60", check=False, timeout=30).stdout)
+            raise
         self.lost = self.load.lost(self.guest)
         assert self.lost == "0"
         nodes = [node.name for node in self.lab.description.nodes]

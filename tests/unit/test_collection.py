@@ -172,6 +172,24 @@ def test_playbooks_use_what_exists(path: Path) -> None:
         assert set(used) <= {*NAMES, *(role.name for role in ROLES), *(book.stem for book in PLAYBOOKS), *FILTERS, "all", "xapi"}, source
 
 
+def written_twice(node: yaml.Node) -> Iterator[str]:
+    """Keys of mappings that are merged from an anchor and written beside it, too."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    anchored = [value for key, value in pairs if key.value == "<<" and isinstance(value, yaml.MappingNode)]
+    merged = {key.value for mapping in anchored for key, _value in mapping.value}
+    yield from (f"{key.value}, line {key.start_mark.line + 1}" for key, _value in pairs if key.value in merged)
+    for each in [value for _key, value in pairs] if pairs else node.value if isinstance(node, yaml.SequenceNode) else []:
+        yield from written_twice(each)
+
+
+@pytest.mark.parametrize("path", [*ROLES, *PLAYBOOKS], ids=lambda path: path.name)
+def test_no_merged_key_is_written_again(path: Path) -> None:
+    """It is right YAML, but ansible-core 2.19 and newer warn of a duplicate key."""
+    for source in path.rglob("*.yml") if path.is_dir() else [path]:
+        for document in yaml.compose_all(source.read_text(encoding="utf-8")):
+            assert list(written_twice(document)) == [], source
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_what_filters_return_is_never_evaluated(name: str) -> None:
     module = importlib.import_module(f"ansible_collections.nobloat.xen.plugins.filter.{name}")
