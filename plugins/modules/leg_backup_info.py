@@ -152,6 +152,11 @@ legs:
           description: V(complete).
           type: str
           sample: complete
+    damaged:
+      description: Names of generations that cannot be used, as their manifest is damaged. They are not removed by themselves.
+      type: list
+      elements: str
+      sample: []
     working:
       description: What is being made, or was when it was killed.
       type: list
@@ -202,9 +207,9 @@ def look(module: NodeModule) -> Dict[str, Any]:
     for name in names(volume):
         store = Store(volume, name, "")
         generations = [dict(each, path=store.path(each["generation"]), age=age(each["generation"], now)) for each in store.generations()]
-        working = store.progress()
-        if (wanted is None or name in wanted) and (generations or working):
-            legs.append({"name": name, "generations": generations, "working": working})
+        working, damaged = store.progress(), store.damaged()
+        if (wanted is None or name in wanted) and (generations or working or damaged):
+            legs.append({"name": name, "generations": generations, "damaged": damaged, "working": working})
     return {
         "legs": legs, "volume": {
             "path": volume, "mounted": os.path.ismount(volume), "size": space.total if space else None, "free": space.free if space else 0},

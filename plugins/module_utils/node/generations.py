@@ -122,6 +122,13 @@ def digests(top: str, count: Optional[Callable[[int], None]] = None) -> Dict[str
     return found
 
 
+def whole(manifest: Any, generation: str) -> bool:
+    """Whether this is what `Store.complete` writes."""
+    return (isinstance(manifest, dict) and manifest.get("generation") == generation and manifest.get("method") in ("files", "blocks")
+            and isinstance(manifest.get("size"), int) and isinstance(manifest.get("digests"), dict)
+            and isinstance(manifest["digests"].get("sha256"), str))
+
+
 class Store:
     """The generations of one leg. `node` is the name of the node that works on them now."""
 
@@ -136,14 +143,23 @@ class Store:
         return os.path.join(self.folder, generation, *parts)
 
     def generations(self) -> List[Dict[str, Any]]:
-        """The manifests of all that are complete, oldest first."""
-        found = []
+        """The manifests of all that are complete, oldest first. Nobody is told that what is damaged is a backup."""
+        return [manifest for manifest in self._found().values() if manifest]
+
+    def damaged(self) -> List[str]:
+        """The generations whose manifest is not one."""
+        return [name for name, manifest in self._found().items() if not manifest]
+
+    def _found(self) -> Dict[str, Dict[str, Any]]:
+        """The manifests by generation, oldest first; empty if it is damaged."""
+        found = {}
         for name in names(self.folder):
             if GENERATION.fullmatch(name):
                 try:
-                    found.append(json.loads(read(self.path(name, MANIFEST))))
-                except ValueError:
-                    continue  # not ours, or damaged: nobody is told that it is a backup
+                    said = json.loads(read(self.path(name, MANIFEST)))
+                except (OSError, ValueError, RecursionError):
+                    said = {}
+                found[name] = said if whole(said, name) else {}
         return found
 
     def find(self, generation: Optional[str]) -> Dict[str, Any]:
@@ -151,8 +167,10 @@ class Store:
         known = self.generations()
         found = [each for each in known if generation in (None, each["generation"])]
         if not found:
+            damaged = self.damaged()
             raise NodeError(f"There is no complete generation {generation or ''} in {self.folder}. There is: ".replace("  ", " ")
-                            + (", ".join(each["generation"] for each in known) or "nothing") + ".")
+                            + (", ".join(each["generation"] for each in known) or "nothing") + "."
+                            + (f" Damaged ({MANIFEST}): {', '.join(damaged)}." if damaged else ""))
         return found[-1]
 
     def progress(self) -> List[Dict[str, Any]]:

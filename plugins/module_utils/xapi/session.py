@@ -32,7 +32,7 @@ from xml.parsers.expat import ExpatError
 from .errors import XapiError, XapiUnreachable
 from .fingerprint import Pinned, pinned, shown_by
 from .texts import check_text
-from .wire import Reply, Wire, distrust, make_url, normal_url, tls_context
+from .wire import Reply, Wire, distrust, make_url, normal_url, place, tls_context
 
 try:
     import XenAPI
@@ -260,7 +260,8 @@ class Session:
         """A connection of its own to a host of the pool, with the session's TLS rules (for transfers)."""
         if self._context is None and url.startswith("https:"):
             self._context = tls_context(*self._tls_rules)
-        return Wire(url, self._context, self.timeout)
+        own = place(url) == place(self._login.url)
+        return Wire(url, self._context, self.timeout, self._login.server_name if own else "")
 
     # one attempt, and what follows from its outcome
 

@@ -18,7 +18,8 @@ POST /checkin/HOST with {"token": "...", "state": "started" | "complete" | "fail
 `started` disarms, too, before it is answered. The last state ends the token.
 
 Answers: 204 taken, 403 unknown host or wrong token (which of both is not told), 409 not now, 400, 404, 411 and 413 no check-in.
-A client gets PATIENCE seconds for its whole request, MOST_OF_ONE connections at once and LONGEST bytes; all of them together, MOST.
+A client gets PATIENCE seconds for its whole request, MOST_OF_ONE connections at once and LONGEST bytes; all of them together, MOST, and
+as many come by way of nginx.
 Configuration, JSON: {"address", "port", "interface", "root": folder, "callback": null | {"url", "host_config_key"}}. In the root
 folder, state/HOST.json is what is known of a host, and http/hosts/ has what installers fetch.
 """
@@ -251,10 +252,12 @@ class Server(ThreadingHTTPServer):
         super().__init__(*args)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether a connection is taken; else it is closed. Of those from here, which are nginx's, each is another machine's."""
+        """Whether a connection is taken; else it is closed. Of those from here, which are nginx's, each is another machine's: they are
+        as many as all others, and neither take the place of the other."""
         with self.counting:
-            own = client_address[0] == self.server_address[0]
-            return self.clients.total() < MOST and (own or self.clients[client_address[0]] < MOST_OF_ONE)
+            client, here = client_address[0], self.server_address[0]
+            own = self.clients.get(here, 0)
+            return own < MOST if client == here else self.clients.total() - own < MOST and self.clients[client] < MOST_OF_ONE
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.count(client_address[0], 1)

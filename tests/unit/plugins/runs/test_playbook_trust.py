@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import Store, digests, sum_line
 from runs import login, read
 
 from xapisim.launcher import launch
@@ -133,3 +134,24 @@ def test_a_guest_s_name_is_not_evaluated_on_another_host(tmp_path: Path) -> None
     ], inventory)
     assert not done.returncode and f"{evil}, disk data" in done.stdout, done.stdout + done.stderr
     assert not (tmp_path / "evaluated").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs as root on nodes and in guests")
+def test_what_root_unpacks_in_a_guest_does_not_lie_where_a_user_could_swap_it(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "backup"), "web1-data", "node1")
+    files = Path(store.partial, "files")
+    (files / "etc").mkdir(parents=True)
+    (files / "etc/file").write_text("of the guest")
+    store.complete({"generation": "20261121T120000Z", "method": "files", "size": 1 << 30},
+                   iter([sum_line(total, f"files/{name}") for name, total in digests(str(files)).items()]))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/.restore-web1-data.tar").write_text("of the user")
+    (tmp_path / "room").mkdir()
+    done = play(tmp_path, [{"hosts": "pools", "gather_facts": False, "tasks": [
+        {"ansible.builtin.import_role": {"name": "nobloat.xen.mirror_backup", "tasks_from": "restore_files"}, "vars": {
+            "mirror_backup_leg": {"guest": "web1", "disk": "data", "name": "web1-data"}, "mirror_backup_path": str(tmp_path / "backup"),
+            "mirror_backup_host": "hall", "mirror_backup_file": "/etc", "mirror_backup_destination": str(tmp_path / "home"),
+            "mirror_backup_room": str(tmp_path / "room")}}]}], local("pool"))
+    assert not done.returncode, done.stdout + done.stderr
+    assert (tmp_path / "home/etc/file").read_text() == "of the guest"
+    assert (tmp_path / "home/.restore-web1-data.tar").read_text() == "of the user" and not list((tmp_path / "room").iterdir())

@@ -59,3 +59,12 @@ def test_a_session_goes_to_another_address_and_knows_the_host_there(xapi):
     assert len(xapi.call("host.get_all")) == 2
     assert (xapi.peer(), xapi.server_name) == ("127.75.2.1", "127.75.1.1")
     assert urlsplit(xapi.url).hostname == "127.75.2.1"
+
+
+def test_a_transfer_goes_there_too(xapi):
+    xapi.go_to("127.75.2.1")
+    wire = xapi.wire_to(f"{xapi.url}/")
+    try:
+        wire.connect()
+    finally:
+        wire.close()

@@ -115,7 +115,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def made(store: Store, generation: str) -> None:
     Path(store.partial, "files").mkdir(parents=True)
     Path(store.partial, "progress.json").write_text("{}")
-    store.complete({"generation": generation, "method": "files"}, iter([b"a line\n"]))
+    store.complete({"generation": generation, "method": "files", "size": 1 << 30}, iter([b"a line\n"]))
 
 
 def test_a_generation_has_its_name_when_it_is_complete(store: Store) -> None:
@@ -136,6 +136,22 @@ def test_what_is_no_generation_is_not_shown(store: Store) -> None:
     Path(store.path("20261121T140000Z")).mkdir()
     Path(store.path("20261121T140000Z", "manifest.json")).write_text("{")
     assert [each["generation"] for each in store.generations()] == ["20261121T120000Z"]
+
+
+@pytest.mark.parametrize("damaged", [
+    "", "{", "[]", "{}", "null", "[" * 100_000, '{"generation": "20261121T130000Z", "method": "files"}',
+    '{"generation": "20261121T120000Z", "method": "files", "size": 1, "digests": {"sha256": "a"}}',
+], ids=["empty", "torn", "a list", "nothing in it", "null", "deep", "half of it", "another's"])
+def test_a_damaged_generation_hides_no_other(store: Store, damaged: str) -> None:
+    for generation in ("20261121T120000Z", "20261121T130000Z", "20261121T140000Z"):
+        made(store, generation)
+    Path(store.path("20261121T130000Z", "manifest.json")).write_text(damaged)
+    assert [each["generation"] for each in store.generations()] == ["20261121T120000Z", "20261121T140000Z"]
+    assert store.damaged() == ["20261121T130000Z"] and store.find(None)["generation"] == "20261121T140000Z"
+    with pytest.raises(NodeError, match=r"Damaged \(manifest.json\): 20261121T130000Z\."):
+        store.find("20261121T130000Z")
+    store.prune(1)
+    assert sorted(os.listdir(store.folder)) == ["20261121T130000Z", "20261121T140000Z"]
 
 
 def test_a_damaged_list_of_digests(store: Store) -> None:

@@ -35,7 +35,7 @@ class World:
         self.files = Path(self.store.partial, "files")
         self.fill(self.files)
         text = [sum_line(total, f"files/{name}") for name, total in sorted(digests(str(self.files)).items())]
-        self.store.complete({"generation": GENERATION, "method": "files"}, iter(text))
+        self.store.complete({"generation": GENERATION, "method": "files", "size": 1 << 30}, iter(text))
         self.files = Path(self.store.path(GENERATION, "files"))
         self.archive = root / "archive.tar"
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import hashlib
+import json
+
 import pytest
 import yaml
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import iso
@@ -58,6 +61,15 @@ def test_what_cloud_init_would_ignore(user_data: Any) -> None:
 
 def test_a_digest_tells_the_same_from_others_only() -> None:
     one = digest({"a": "secret", "b": ""})
-    assert one == digest({"b": "", "a": "secret"})
-    assert one != digest({"a": "secret", "b": "secret"})
+    assert one == digest({"b": "", "a": "secret"}, one)
+    other = digest({"a": "secret", "b": "secret"}, one)
+    assert one != other and digest({"a": "secret", "b": ""}, one) == one
+
+
+def test_a_digest_is_not_to_be_guessed_from() -> None:
+    """Two guests with the same password do not show that, nor does a table of passwords find it."""
+    one, other = digest({"a": "secret"}), digest({"a": "secret"})
+    assert one != other and one.split(":")[1] != other.split(":")[1]
+    known = "sha256:" + hashlib.sha256(json.dumps({"a": "secret"}).encode()).hexdigest()
+    assert digest({"a": "secret"}, known) != known
     assert "secret" not in one
