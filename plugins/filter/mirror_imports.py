@@ -37,8 +37,8 @@ RETURN = r"""
 _value:
   description:
     - C(imports), items for O(nobloat.xen.iscsi_import#module:imports); C(logins), the same as dicts with C(node), where they lie,
-      C(secured), whether they have the secret that role P(nobloat.xen.mirror_export#role) has made there, and C(imports); C(waiting), those
-      legs, as node/leg, that their node does not export.
+      C(secured), whether they have the secret that role P(nobloat.xen.mirror_export#role) has made there, and C(imports); C(chap), the
+      C(username) of that secret, and the C(path) of its file; C(waiting), those legs, as node/leg, that their node does not export.
   type: dict
 """
 
@@ -51,7 +51,7 @@ from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
 @foreign
-def mirror_imports(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str) -> dict[str, list[Any]]:
+def mirror_imports(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str) -> dict[str, Any]:
     try:
         return imports(legs, nodes, node)
     except (KeyError, TypeError, AttributeError) as error:

@@ -52,7 +52,8 @@ _value:
     - C(make) and C(grow), the logical volumes of the node that are not there or too small, each with C(name), C(vg), C(size)
       in bytes (rounded up to whole stripes, and the same for both legs of a disk), C(stripes), C(guest), C(disk) and C(slot);
       C(exports), items for O(nobloat.xen.iscsi_export#module:exports); C(secured), the names of those that have, or shall have, the
-      secret that role P(nobloat.xen.mirror_export#role) makes; C(troubles), in words, of all nodes.
+      secret that role P(nobloat.xen.mirror_export#role) makes; C(chap), its C(username), and the C(path) of the file that it is in;
+      C(troubles), in words, of all nodes.
   type: dict
 """
 
@@ -67,7 +68,7 @@ from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 @foreign
 def mirror_volumes(legs: Iterable[Mapping[str, Any]], nodes: Mapping[str, Any], node: str, stripes: int = 0,
-                   iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, list[Any]]:
+                   iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, Any]:
     try:
         return volumes(legs, nodes, node, int(stripes), iqn_prefix, own)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

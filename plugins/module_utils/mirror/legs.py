@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
+    CHAP_PATH,
     CHAP_USER,
     IQN_PREFIX,
     PATHS,
@@ -21,6 +22,8 @@ from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     vdi_name,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
+
+CHAP = {"username": CHAP_USER, "path": CHAP_PATH}  # the secret that the roles make
 
 
 def called(node: str, name: str) -> dict[str, str]:
@@ -50,9 +53,9 @@ def _leg(node: str, volume: Mapping[str, Any], info: Mapping[str, Any], prefix: 
 
 
 def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str, stripes: int = 0,
-            iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, list[Any]]:
+            iqn_prefix: str = IQN_PREFIX, own: Iterable[Mapping[str, Any]] | None = None) -> dict[str, Any]:
     """What a node has to do for its legs: volumes to `make` and to `grow`, `exports`, names of those that are `secured` by our own
-    secret, and `troubles` of all nodes in words.
+    secret (`chap`), and `troubles` of all nodes in words.
 
     `nodes` is what they say; `stripes` 0 stands for all disks of a volume group; `own` are the legs of the node, if they are
     not those of `legs_of_all`. The legs of a disk get the same size, also on volume groups whose extents or numbers of disks
@@ -63,7 +66,7 @@ def volumes(legs_of_all: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mappin
         mine = {leg["name"]: leg for leg in own}
         wanted = [mine.pop(leg["name"]) if leg["node"] == node else leg
                   for leg in wanted if leg["node"] != node or leg["name"] in mine] + list(mine.values())
-    found: dict[str, list[Any]] = {"make": [], "grow": [], "exports": [], "secured": [], "troubles": []}
+    found: dict[str, Any] = {"make": [], "grow": [], "exports": [], "secured": [], "troubles": [], "chap": CHAP}
     needed: dict[tuple[str, str], int] = {}
     for leg in wanted:
         if sum((other["node"], other["name"]) == (leg["node"], leg["name"]) for other in wanted) > 1:
@@ -122,13 +125,13 @@ def _secured(export: Mapping[str, Any], node: str, nodes: Mapping[str, Mapping[s
     return all(user == CHAP_USER for user in users)
 
 
-def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, list[Any]]:
-    """The legs of other nodes as `imports` of a node, and the `names` of those that nobody can import yet. In `logins` they are by node,
-    and by whether the roles have made the secret.
+def imports(wanted: Iterable[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, Any]:
+    """The legs of other nodes as `imports` of a node, and the names of those that nobody can import yet (`waiting`). In `logins` they are
+    by node, and by whether the roles have made the secret (`chap`).
 
     Where to find a leg is what its node says; legs of nodes that do not answer stay as they are.
     """
-    found: dict[str, list[Any]] = {"imports": [], "waiting": []}
+    found: dict[str, Any] = {"imports": [], "waiting": [], "chap": CHAP}
     logins: dict[tuple[str, bool], list[Any]] = {}
     for leg in wanted:
         info = nodes.get(leg["node"])

@@ -14,7 +14,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 PATHS = "/dev/mirror"
 PATH = re.compile(PATHS + "/([^/]+)/([^/]+)")
 IQN_PREFIX = "iqn.2026-11.xen.nobloat"
-CHAP_USER = "nobloat"  # who logs in to an export whose secret the roles have made
+# Who logs in to an export whose secret the roles have made, and where each node keeps it.
+CHAP_USER, CHAP_PATH = "nobloat", "/etc/nobloat/chap"
 # Volumes whose names begin so are no legs: backups of legs, legs that have moved away and whose data are kept, and room for new
 # legs, which is zeroed or being zeroed (node/spares.py).
 BACKUP, KEPT, SPARE = "backup", "moved-", "spare-"

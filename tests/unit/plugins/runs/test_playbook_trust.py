@@ -5,42 +5,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import Store, digests, sum_line
+from playing import PLAYBOOKS, local, play
 from runs import login, read
 
 from xapisim.launcher import launch
-
-PLAYBOOKS = Path(__file__).parents[4] / "playbooks"
-
-
-def play(folder: Path, playbook: Path | list[dict[str, Any]], inventory: dict[str, Any], *extra: str) -> subprocess.CompletedProcess[str]:
-    (folder / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
-    if isinstance(playbook, list):
-        (folder / "play.json").write_text(json.dumps(playbook), encoding="utf-8")
-        playbook = folder / "play.json"
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", playbook, *extra], capture_output=True, text=True,
-        timeout=300, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "HOME": str(folder)})
-
-
-def local(address: str) -> dict[str, Any]:
-    return {"all": {
-        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-        "children": {
-            "pools": {"hosts": {"hall": {"xapi_hostname": address}}},
-            "servers": {"hosts": {"a": {"xapi_pool": "hall", "xapi_hostname": "fd00::18"}, "b": {"xapi_pool": "hall"}}}}}}
 
 
 @pytest.mark.parametrize(("address", "way"), [

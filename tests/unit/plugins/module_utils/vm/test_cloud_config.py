@@ -4,10 +4,9 @@
 """What is on a config drive; how it gets there is the business of the integration target."""
 from __future__ import annotations
 
-from typing import Any
-
 import hashlib
 import json
+from typing import Any
 
 import pytest
 import yaml
