@@ -24,7 +24,9 @@ from .test_imports import IQN, NODE2, Iscsi
 
 ROOT = Path(__file__).parents[5]
 CORE = "Secr3tMark"
-CHAP = {"chap_username": "mirror", "chap_password": f"{CORE}-chap", "mutual_chap_username": "node1", "mutual_chap_password": f"{CORE}-mutual"}
+CHAP = {
+    "chap_username": "mirror", "chap_password": f"{CORE}-chap", "mutual_chap_username": "node1", "mutual_chap_password": f"{CORE}-mutual",
+}
 EXPORT = {"name": "web1", "iqn": IQN, "device": "/dev/vg0/web1", "portals": ["10.66.2.1"], "initiators": [NODE2], **CHAP}
 IMPORT = {"iqn": IQN, "portals": ["10.66.2.1"], "wait_timeout": 1, **CHAP}
 PLAYED = {"iscsi_export", "iscsi_import"}
