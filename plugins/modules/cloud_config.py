@@ -131,7 +131,7 @@ cloud_config:
     digest:
       description: What stands for the content.
       type: str
-      sample: pbkdf2:5d41402abc4b2a76b9719d911017c592:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+      sample: pbkdf2:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
     content:
       description: The files, with O(show_content=true) only.
       type: dict

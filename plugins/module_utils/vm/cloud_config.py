@@ -9,11 +9,8 @@ what it holds, and for whom. Other content comes on another VDI: the old one sta
 from __future__ import annotations
 
 import hashlib
-import hmac
 import io
 import json
-import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,14 +61,11 @@ def _yaml(content: Any) -> str:
     return str(yaml_dump(content, sort_keys=False, default_flow_style=False, allow_unicode=True))
 
 
-def digest(files: Mapping[str, str], known: str = "") -> str:
-    """What stands for the content: no more than whether it is the same. It is `known`, if that is of the same content. Who may read
-    other_config could guess a password in it, so it has a salt, and takes its time."""
-    found = re.fullmatch(r"pbkdf2:([0-9a-f]{32}):[0-9a-f]{64}", known)
-    salt = found[1] if found else os.urandom(16).hex()
+def digest(files: Mapping[str, str], guest: str) -> str:
+    """What stands for the content: no more than whether it is the same. Who may read other_config could guess a password in it, so the
+    uuid of the guest is its salt, and it takes its time."""
     content = json.dumps(files, sort_keys=True).encode()
-    made = f"pbkdf2:{salt}:{hashlib.pbkdf2_hmac('sha256', content, bytes.fromhex(salt), ROUNDS).hex()}"
-    return made if not found or hmac.compare_digest(made, known) else digest(files)
+    return f"pbkdf2:{hashlib.pbkdf2_hmac('sha256', content, guest.encode(), ROUNDS).hex()}"
 
 
 def plan_cloud_config(module: XapiModule) -> ChangeSet:
@@ -128,7 +122,7 @@ class _Plan:
 
     def write(self, name: str, files: dict[str, str], drive: Record | None, old: Record | None) -> ChangeSet:
         """The drive holds these files."""
-        params, wanted = self.module.params, digest(files, old["other_config"][DIGEST] if old else "")
+        params, wanted = self.module.params, digest(files, self.guest["uuid"])
         sr = self._sr(old)
         if old and old["other_config"][DIGEST] == wanted and sr["ref"] == old["SR"]:
             return self._tidy(ChangeSet(self.title, before=self.view(sr["name_label"], old, wanted, files)), [], drive)
