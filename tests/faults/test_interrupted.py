@@ -31,7 +31,7 @@ def test_node_return(busy: World) -> None:
 
 def test_site(bare: World) -> None:
     world, watch = bare, Watch()
-    for moment in ("New legs", "Imports"):
+    for moment in ("New and larger legs", "Imports"):
         with world.interrupted("site", after=moment):
             world.lab.kill(["node2"])
         world.lab.start(["node2"])
