@@ -27,7 +27,7 @@ options:
     required: true
   content:
     description:
-      - A whole answer file to check. Then no other options count.
+      - A whole answer file to check. Then there are no other options but O(version).
     type: str
   mode:
     description:
@@ -41,8 +41,9 @@ options:
   sr_type:
     description:
       - Type of the local SR. The installers' defaults differ, so it has to be said, unless O(content) is used.
+      - Disks with blocks of 4 KiB need V(largeblock) with V(xcp-ng-8.3), and V(xfs) with XenServer, if its medium offers it.
     type: str
-    choices: [lvm, ext]
+    choices: [lvm, ext, largeblock, xfs]
   disk:
     description:
       - Where to install.
@@ -309,7 +310,7 @@ SPEC = {
     "version": {"type": "str", "choices": list(VERSIONS), "required": True},
     "content": {"type": "str", "no_log": True},
     "mode": {"type": "str", "choices": ["fresh", "upgrade"], "default": "fresh"},
-    "sr_type": {"type": "str", "choices": ["lvm", "ext"]},
+    "sr_type": {"type": "str", "choices": ["lvm", "ext", "largeblock", "xfs"]},
     "disk": {"type": "dict", "options": {
         "names": {"type": "list", "elements": "str"},
         "rule": {"type": "dict", "options": {

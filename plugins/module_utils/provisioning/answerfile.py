@@ -13,6 +13,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from . import values as v
 from .document import Node, parse
 from .table import Row, elsewhere, rows
 from .together import Found, together
@@ -23,6 +24,7 @@ ROOTS = {"installation": "fresh", "upgrade": "upgrade", "restore": "restore"}
 class Mistake(NamedTuple):
     line: int
     text: str
+    element: str = ""  # where it is
 
 
 class Verdict(NamedTuple):
@@ -40,7 +42,7 @@ def judged(text: str, version: str) -> Verdict:
         line, _colon, why = str(error).partition(": ")
         return Verdict([Mistake(int(line.split()[1]), why)], [])
     if root.name not in ROOTS:
-        return Verdict([Mistake(root.line, f"<{root.name}> is no answer file; that is {_all(ROOTS)}")], [])
+        return Verdict([Mistake(root.line, f"<{root.name}> is not the root of an answer file; write {v.listed(ROOTS, 'or')}")], [])
     operation, wrong = _operation(root)
     judge = _Judge(version, operation)
     judge.mistakes += wrong
@@ -73,10 +75,10 @@ class _Judge:
         self.warnings: list[Mistake] = []
 
     def note(self, found: Found) -> None:
-        (self.warnings if found.warning else self.mistakes).append(Mistake(found.node.line, found.text))
+        (self.warnings if found.warning else self.mistakes).append(Mistake(found.node.line, found.text, found.node.name))
 
     def wrong(self, node: Node, text: str) -> None:
-        self.mistakes.append(Mistake(node.line, text))
+        self.mistakes.append(Mistake(node.line, text, node.name))
 
     def element(self, node: Node, path: str) -> None:
         """An element that is known, with its attributes, its text and what is in it."""
@@ -95,7 +97,7 @@ class _Judge:
         for child in node.children:
             below = f"{path}/{child.name}".lstrip("/")
             if below not in inside:
-                self.wrong(child, f"<{child.name}> is nothing that the installer of {self.version} reads there"
+                self.wrong(child, f"the installer of {self.version} does not read <{child.name}> there"
                                   f"{self._hint(below, inside)}")
                 continue
             if child.name in seen and not inside[below].many:
@@ -112,7 +114,7 @@ class _Judge:
                 self._twice(node, row)
         for name, value in node.attributes.items():
             if name not in known:
-                self.wrong(node, f"<{node.name}> has no {name}= that the installer of {self.version} reads"
+                self.wrong(node, f"the installer of {self.version} does not read {name}= of <{node.name}>"
                                  f"{self._hint(f'{path}@{name}', known)}")
             else:
                 self._value(node, known[name], value, f"{name}= of <{node.name}>")
@@ -135,10 +137,8 @@ class _Judge:
 
     def _value(self, node: Node, row: Row, value: str, what: str) -> None:
         strange = [sign for sign in value if not " " <= sign <= "~"]
-        if row.refused:
-            self.wrong(node, f"{what}: {row.refused}")
-        elif strange:
-            self.wrong(node, f"{what}: {strange[0]!r} is no sign that the installer can read; letters and signs of ASCII only")
+        if strange:
+            self.wrong(node, f"{what}: the installer cannot read {strange[0]!r}; write letters, digits and signs of ASCII only")
         elif row.value and (why := row.value(value)):
             self.wrong(node, f"{what}: {why}")
         else:
@@ -146,22 +146,17 @@ class _Judge:
 
     def _warn(self, node: Node, row: Row, value: str, what: str) -> None:
         if row.warns and (why := row.warns(value)):
-            self.warnings.append(Mistake(node.line, f"{what}: {why}"))
+            self.warnings.append(Mistake(node.line, f"{what}: {why}", node.name))
 
     def _hint(self, path: str, known: Iterable[str]) -> str:
         others = elsewhere(path)
         if self.version in others:
             return f"; it does not go with {'a fresh installation' if self.operation == 'fresh' else self.operation}"
         if others:
-            return f"; {_all(others)} {'read' if len(others) > 1 else 'reads'} it"
+            return f"; {v.listed(others, 'and')} {'read' if len(others) > 1 else 'reads'} it"
         name = path.rpartition("/")[2].rpartition("@")[2]
         close = difflib.get_close_matches(name, [each.rpartition("/")[2] for each in known], 1)
-        return f"; {close[0]}?" if close else ""
-
-
-def _all(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else str(last)
+        return f"; is {close[0]} meant?" if close else ""
 
 
 def lines(found: Iterable[Mistake]) -> Iterator[str]:

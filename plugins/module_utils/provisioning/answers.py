@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
-from .answerfile import judged, lines
+from .answerfile import Mistake, judged, lines
 from .disks import PLACES, generator
 from .document import Node, rendered
 from .table import SWRAID, X82
@@ -18,6 +19,21 @@ from .values import device, netmask
 
 # What an upgrade reads; all else stays as it is on the host.
 UPGRADE = ("version", "content", "mode", "disk", "sources", "driver_sources", "scripts", "previous")
+# What options make: element, or element@attribute, for messages.
+OPTIONS = {
+    "installation@mode": "mode", "installation@sr-type": "sr_type", "existing-installation": "disk.names",
+    "primary-disk": "disk.names", "primary-disk@guest-storage": "disk.guest_storage", "primary-disk@swraid": "disk.raid",
+    "primary-disk@preserve-first-partition": "disk.preserve_first_partition", "raid": "disk.raid", "disk": "disk.names",
+    "guest-disk": "guest_disks", "source": "sources", "source@type": "sources.type",
+    "driver-source": "driver_sources", "driver-source@type": "driver_sources.type",
+    "script": "scripts", "script@type": "scripts.type", "script@stage": "scripts.stage",
+    "admin-interface": "interface", "admin-interface@name": "interface.name", "admin-interface@hwaddr": "interface.mac",
+    "admin-interface@proto": "interface.ip_mode", "admin-interface@protov6": "interface.ipv6_mode",
+    "admin-interface@vlan": "interface.vlan", "ipaddr": "interface.ip", "subnet": "interface.ip", "gateway": "interface.gateway",
+    "ipv6": "interface.ipv6", "gatewayv6": "interface.ipv6_gateway", "root-password": "root_password", "name-server": "dns",
+    "ntp": "ntp_servers", "ntp-server": "ntp_servers", "service": "services", "service@name": "services",
+    "service@state": "services", "hostname": "hostname", "timezone": "timezone", "keymap": "keymap",
+}
 
 
 def compose(options: dict[str, Any], hashed: str | None) -> str:
@@ -95,20 +111,36 @@ def _interface(root: Node, options: dict[str, Any]) -> None:
             node.add(name, options[option])
 
 
-def refuse(text: str, version: str, warn: Callable[[str], object]) -> None:
-    """Raise ValueError with all mistakes of an answer file, each with its line. Else tell what may not be what is wanted."""
+def named(mistake: Mistake) -> str:
+    """A mistake by the names of the options that its elements and attributes are made of."""
+    text = re.sub(r"([\w-]+)= of <([\w-]+)>", lambda found: OPTIONS.get(f"{found[2]}@{found[1]}", found[0]), mistake.text)
+    text = re.sub(r"<([\w-]+)>", lambda found: OPTIONS.get(found[1], found[0]), text)
+    return re.sub(r"([a-z][\w-]*)=(?:\"([\w-]+)\"|(?=[ ;]|$))", lambda found: OPTIONS.get(f"{mistake.element}@{found[1]}", found[1])
+                  + (f": {found[2]}" if found[2] else ""), text)
+
+
+def refuse(text: str, version: str, warn: Callable[[str], object], *, made: bool = True) -> None:
+    """Raise ValueError with all mistakes of an answer file. Else tell what may not be what is wanted.
+
+    Those in a file that is given come with their lines, those in one that is made of options with the options' names.
+    """
     verdict = judged(text, version)
-    if verdict.mistakes:
-        raise ValueError(f"The installer of {version} would not read this as it is meant: {'; '.join(lines(verdict.mistakes))}.")
-    for warning in lines(verdict.warnings):
-        warn(f"Answer file, {warning}.")
+    mistakes, warnings = ([named(each) for each in found] if made else list(lines(found)) for found in verdict)
+    if mistakes:
+        raise ValueError(f"The installer of {version} would not read this as it is meant: {'; '.join(dict.fromkeys(mistakes))}.")
+    for warning in dict.fromkeys(warnings):
+        warn(f"{'' if made else 'Answer file, '}{warning}.")
 
 
 def finished(options: dict[str, Any], password: str | None, warn: Callable[[str], object] = str) -> str:
     """The answer file, or the script that makes it. Raises ValueError with what is wrong."""
     text = options["content"]
     if text is not None:
-        refuse(text, options["version"], warn)
+        more = sorted(name for name, value in options.items()
+                      if value not in (None, [], {}) and name not in ("version", "content", "previous", "mode"))
+        if more or options["mode"] == "upgrade":
+            raise ValueError(f"content is a whole answer file, beside which {', '.join(more or ['mode'])} would not count. Leave one out.")
+        refuse(text, options["version"], warn, made=False)
         return str(text)
     _asked(options)
     text = compose(options, password)
@@ -127,6 +159,9 @@ def _asked(options: dict[str, Any]) -> None:
     missing = [name for name in ("disk", "sources", *(() if upgrade else ("interface", "sr_type"))) if not options[name]]
     if missing:
         raise ValueError(f"An answer file needs {', '.join(missing)}, or content with a whole one.")
+    for name in ("hostname", "timezone", "keymap"):
+        if options[name] == "":
+            raise ValueError(f"{name} is empty. Leave it out, or write one.")
     disk = options["disk"]
     if upgrade:
         kept = sorted(name for name, value in options.items() if value not in (None, [], {}) and name not in UPGRADE)
@@ -145,3 +180,16 @@ def _asked(options: dict[str, Any]) -> None:
         raise ValueError(f"guest_disks: the rule could choose a disk that {arrays[0]} is made of. Name the disks in disk.names.")
     if disk["names"] and len(disk["names"]) != (2 if disk["raid"] else 1):
         raise ValueError(f"disk.names: {'two disks for raid' if disk['raid'] else 'one disk without raid'}.")
+    _asked_addresses(options["interface"])
+
+
+def _asked_addresses(interface: dict[str, Any]) -> None:
+    """Each address goes with its mode, and a static one needs all of them."""
+    if (interface["name"] is None) == (interface["mac"] is None):
+        raise ValueError("interface: write its name or its mac, one of them.")
+    for mode, parts in (("ip_mode", ("ip", "gateway")), ("ipv6_mode", ("ipv6", "ipv6_gateway"))):
+        given = [part for part in parts if interface[part] is not None]
+        if interface[mode] == "static" and (len(given) < len(parts) or not interface[parts[0]]):
+            raise ValueError(f"interface: {mode} static needs {parts[0]} and {parts[1]}; an empty text stands for no gateway.")
+        if interface[mode] != "static" and given:
+            raise ValueError(f"interface.{given[0]} goes with {mode} static, and {mode} is {interface[mode] or 'not given'}.")

@@ -18,7 +18,7 @@ class Node:
         self.raw = raw
         self.line = line
         self.cdata = False
-        self.comment = False
+        self.comment = False  # or a processing instruction
         self.children: list[Node] = []
 
     @property
@@ -43,7 +43,7 @@ class Node:
 
 
 def parse(text: str) -> Node:
-    """The root element. Raises ValueError with the line for what is no XML."""
+    """The root element. Raises ValueError with the line for what is not XML."""
     parser = expat.ParserCreate()
     top = Node("")
     stack = [top]
@@ -62,18 +62,19 @@ def parse(text: str) -> Node:
     def cdata() -> None:
         stack[-1].cdata = True
 
-    def comment(_text: str) -> None:
+    def comment(*_args: object) -> None:
         stack[-1].comment = True
 
     def refuse(*_args: object) -> None:
         raise ValueError(f"line {parser.CurrentLineNumber}: a document type; an answer file has none")
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, data
-    parser.StartCdataSectionHandler, parser.CommentHandler, parser.StartDoctypeDeclHandler = cdata, comment, refuse
+    parser.StartCdataSectionHandler, parser.StartDoctypeDeclHandler = cdata, refuse
+    parser.CommentHandler = parser.ProcessingInstructionHandler = comment
     try:
         parser.Parse(text.encode("utf-8"), True)
     except expat.ExpatError as error:
-        raise ValueError(f"line {error.lineno}: no XML: {expat.errors.messages[error.code]}") from None
+        raise ValueError(f"line {error.lineno}: not valid XML: {expat.errors.messages[error.code]}") from None
     return top.children[0]
 
 

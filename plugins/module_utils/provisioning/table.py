@@ -32,7 +32,7 @@ class Row(NamedTuple):
     required: bool = False
     many: bool = False
     warns: Check | None = None  # why it is read as it is meant, and yet may not be what is wanted
-    refused: str = ""  # although the installer reads it: why
+    unmade: str = ""  # why no option makes it, where it is neither warned of
     instead_of: str = ""  # the path's old name is this one; both at once are refused
 
 
@@ -40,15 +40,31 @@ def _old(now: str) -> Check:
     return v.always(f"an old name; write {now}")
 
 
+def _xfs(text: str) -> str:
+    """Beside lvm and ext, installers take the type that a file on their medium names (doc/features.txt): largeblock for XCP-ng 8.3."""
+    return "the installer takes xfs only if its medium names it in the file large-block-capable-sr-type; else it stops" if text == "xfs" else ""
+
+
 _OFF = v.when_false("signatures of packages are not checked; anybody between may give other ones")
 _SCRIPT = v.any_case("url", "nfs")
+# Why there is no option.
+_PLAIN = "what the installer does without it is right for hosts of pools"
+_AROUND = "<guest-disk> is read without it, too"
+_TESTS = "they are for tests of the installer"
+_SCRIPTS = "<script> has it"
+_MEDIUM = "what can be chosen is known on the medium only"
+_FCOE = "a host's own disks do not hang on Fibre Channel, and later versions have dropped it"
+_RESTORE = "nothing is installed; write the file by hand"
 _FIRST = "the installer stops there and waits for somebody at the console"
 TABLE = (
     # ---- the root element
     Row("@mode", v.mode, operations=INSTALL, made=True),
-    Row("@sr-type", v.one_of("lvm", "ext"), (X82, XS8, XS9), made=True),
+    Row("@sr-type", v.one_of("lvm", "ext"), (X82,), made=True),
     Row("@sr-type", v.one_of("lvm", "ext", "largeblock"), (X83,), made=True),
-    Row("@srtype", v.one_of("lvm", "ext"), warns=_old("sr-type"), instead_of="@sr-type"),
+    Row("@sr-type", v.one_of("lvm", "ext", "xfs"), SWRAID, made=True, warns=_xfs),
+    Row("@srtype", v.one_of("lvm", "ext"), (X82,), warns=_old("sr-type"), instead_of="@sr-type"),
+    Row("@srtype", v.one_of("lvm", "ext", "largeblock"), (X83,), warns=_old("sr-type"), instead_of="@sr-type"),
+    Row("@srtype", v.one_of("lvm", "ext", "xfs"), SWRAID, warns=_old("sr-type"), instead_of="@sr-type"),
     Row("@netinstall-gpg-check", v.boolean, (X82,), INSTALL, warns=_OFF),
     Row("@repo-gpgcheck", v.boolean, (X83,), INSTALL, warns=_OFF),
     Row("@gpgcheck", v.boolean, (X83,), INSTALL, warns=_OFF),
@@ -60,29 +76,30 @@ TABLE = (
     Row("source@gpgcheck", v.boolean, (X83,), INSTALL, warns=_OFF),
     Row("driver-source", v.anything, operations=ALL, made=True, many=True),
     Row("driver-source@type", v.one_of("local", "url", "nfs"), operations=ALL, made=True, required=True),
-    Row("selected-multiversion-drivers", None, (XS9,), ALL),
-    Row("selected-multiversion-drivers/driver", v.word, (XS9,), ALL, many=True),
-    Row("selected-multiversion-drivers/driver@name", v.word, (XS9,), ALL, required=True),
+    Row("selected-multiversion-drivers", None, (XS9,), ALL, unmade=_MEDIUM),
+    Row("selected-multiversion-drivers/driver", v.word, (XS9,), ALL, many=True, unmade=_MEDIUM),
+    Row("selected-multiversion-drivers/driver@name", v.word, (XS9,), ALL, required=True, unmade=_MEDIUM),
     Row("script", v.anything, operations=ALL, made=True, many=True),
     Row("script@type", _SCRIPT, operations=ALL, made=True, required=True),
     Row("script@stage", v.any_case("installation-start", "filesystem-populated", "installation-complete"), EIGHT, INSTALL,
         made=True, required=True),
     Row("script@stage", v.any_case(*v.STAGES), (XS9,), INSTALL, made=True, required=True),
-    Row("script@stage", v.any_case("installation-start", "installation-complete"), operations=("restore",), required=True),
+    Row("script@stage", v.any_case("installation-start", "installation-complete"), operations=("restore",), required=True,
+        unmade=_RESTORE),
     Row("post-install-script", v.anything, operations=INSTALL, warns=v.always('old; write <script stage="filesystem-populated">')),
-    Row("post-install-script@type", _SCRIPT, operations=INSTALL),
+    Row("post-install-script@type", _SCRIPT, operations=INSTALL, unmade=_SCRIPTS),
     Row("install-failed-script", v.anything, operations=ALL, warns=v.always(
         'old; write <script stage="installation-complete">. It is run with 0 after a success, too, not only with 1 after a failure')),
-    Row("install-failed-script@type", _SCRIPT, operations=ALL),
+    Row("install-failed-script@type", _SCRIPT, operations=ALL, unmade=_SCRIPTS),
     Row("ui-confirmation-prompt", v.any_case(*v.TRUE), operations=ALL, warns=v.always(_FIRST)),
-    Row("bootloader", v.one_of("", "grub2"), operations=INSTALL),
-    Row("bootloader@location", v.one_of("mbr", "partition"), operations=INSTALL),
+    Row("bootloader", v.one_of("", "grub2"), operations=INSTALL, unmade=_PLAIN),
+    Row("bootloader@location", v.one_of("mbr", "partition"), operations=INSTALL, unmade=_PLAIN),
     Row("bootloader@write-boot-entry", v.boolean, operations=INSTALL,
         warns=v.when_false("the firmware has to find by itself what it shall boot")),
-    Row("network-backend", v.one_of("bridge", "openvswitch", "vswitch"), EIGHT, INSTALL),
-    Row("fcoe-interface", None, EIGHT, ALL, many=True),
-    Row("fcoe-interface@name", v.nic, EIGHT, ALL),
-    Row("fcoe-interface@hwaddr", v.mac, EIGHT, ALL),
+    Row("network-backend", v.one_of("bridge", "openvswitch", "vswitch"), EIGHT, INSTALL, unmade=_PLAIN),
+    Row("fcoe-interface", None, EIGHT, ALL, many=True, unmade=_FCOE),
+    Row("fcoe-interface@name", v.nic, EIGHT, ALL, unmade=_FCOE),
+    Row("fcoe-interface@hwaddr", v.mac, EIGHT, ALL, unmade=_FCOE),
     Row("target-platform", v.one_of("sdx8900"), (XS8,), INSTALL, warns=v.always("the disk is cut as that of a Citrix SDX 8900")),
 
     # ---- disks
@@ -94,23 +111,23 @@ TABLE = (
     Row("primary-disk@preserve-first-partition", v.one_of("true", "yes", "false", "no", "if-utility"), made=True),
     Row("primary-disk@sr-at-end", v.boolean, warns=v.when_false("the local SR comes first, as on old OEM disks")),
     Row("primary-disk@swraid", v.boolean, SWRAID, made=True),
-    Row("primary-disk@fs-type", v.one_of("ext3", "ext4"), (XS9,)),
+    Row("primary-disk@fs-type", v.one_of("ext3", "ext4"), (XS9,), unmade=_PLAIN),
     Row("raid", None, XCP, made=True, many=True),
     Row("raid@device", v.array, XCP, made=True, required=True),
     Row("raid/disk", v.disk, XCP, made=True, required=True, many=True),
     Row("guest-disk", v.local_disk, made=True, many=True),
-    Row("guest-disks", None, many=True),
-    Row("guest-disks/guest-disk", v.local_disk, many=True),
+    Row("guest-disks", None, many=True, unmade=_AROUND),
+    Row("guest-disks/guest-disk", v.local_disk, many=True, unmade=_AROUND),
     Row("initial-partitions", None, (X82,), warns=v.always("partitions that were meant for tests of the installer")),
-    Row("initial-partitions/partition", None, (X82,), many=True),
-    Row("initial-partitions/partition@number", v.number, (X82,), required=True),
-    Row("initial-partitions/partition@size", v.number, (X82,), required=True),
-    Row("initial-partitions/partition@id", v.number, (X82,), required=True),
+    Row("initial-partitions/partition", None, (X82,), many=True, unmade=_TESTS),
+    Row("initial-partitions/partition@number", v.number, (X82,), required=True, unmade=_TESTS),
+    Row("initial-partitions/partition@size", v.number, (X82,), required=True, unmade=_TESTS),
+    Row("initial-partitions/partition@id", v.number, (X82,), required=True, unmade=_TESTS),
     Row("zap-utility-partitions", None, (X82,), warns=v.always('old; write preserve-first-partition="false" at <primary-disk>')),
     Row("existing-installation", v.disk, operations=UPGRADE, made=True, required=True),
-    Row("existing-installation@fs-type", v.one_of("ext3", "ext4"), (XS9,), UPGRADE),
-    Row("primary-disk", v.disk, EIGHT, UPGRADE, refused="it would be upgraded in place of <existing-installation>"),
-    Row("backup-disk", v.disk, operations=("restore",)),
+    Row("existing-installation@fs-type", v.one_of("ext3", "ext4"), (XS9,), UPGRADE, unmade=_PLAIN),
+    Row("primary-disk", v.disk, EIGHT, UPGRADE, warns=v.always("old; leave it out, <existing-installation> says it")),
+    Row("backup-disk", v.disk, operations=("restore",), unmade=_RESTORE),
 
     # ---- the management interface
     Row("admin-interface", None, made=True, required=True),
@@ -139,7 +156,7 @@ TABLE = (
     Row("ntp-server", v.server, made=True, many=True),
     Row("ntp-servers", v.server, many=True, warns=_old("ntp-server"), instead_of="ntp-server"),
     Row("keymap", v.keymap, made=True),
-    Row("ssh-mode", v.any_case("on", "off", "auto"), (XS9,)),
+    Row("ssh-mode", v.any_case("on", "off", "auto"), (XS9,), unmade="services can switch sshd off"),
     Row("service", None, made=True, many=True),
     Row("service@name", v.service, made=True, required=True),
     Row("service@state", v.one_of("enabled", "disabled"), made=True, required=True),

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from . import values as v
 from .document import Node
-from .table import SWRAID, X82, X83
+from .table import SWRAID, X82, X83, XS9
+
+# util.py, fetchFile: 8.2 opens the address as it is, with the password in it; the one after XenServer 8 uses what it has not imported.
+NO_LOGIN = (X82, XS9)
 
 
 class Found(NamedTuple):
@@ -21,8 +24,10 @@ class Found(NamedTuple):
 
 
 def together(root: Node, version: str, operation: str) -> Iterator[Found]:
-    yield from _locations(root)
+    yield from _locations(root, version)
     yield from _fcoe(root)
+    if operation == "upgrade":
+        yield from _upgraded(root)
     if operation != "fresh":
         return
     if not {"sr-type", "srtype"} & set(root.attributes):
@@ -34,7 +39,7 @@ def together(root: Node, version: str, operation: str) -> Iterator[Found]:
     yield from _time(root, version)
 
 
-def _locations(root: Node) -> Iterator[Found]:
+def _locations(root: Node, version: str) -> Iterator[Found]:
     scripts = ("script", "post-install-script", "install-failed-script")
     for node in root.all("source", "driver-source", *scripts):
         script, kind = node.name in scripts, node.attributes.get("type", "url")
@@ -42,9 +47,16 @@ def _locations(root: Node) -> Iterator[Found]:
         if kind == "local" and not script:
             why = "local media have no address; it would not be read" if node.text else ""
         else:
-            why = v.locations(kind, script=script)(node.text) if kind in ("url", "nfs") else ""
+            why = v.locations(kind, script=script, login=version not in NO_LOGIN)(node.text) if kind in ("url", "nfs") else ""
         if why:
             yield Found(node, f"<{node.name}>: {why}")
+
+
+def _upgraded(root: Node) -> Iterator[Found]:
+    existing = [v.device(node.text) for node in root.all("existing-installation")]
+    for node in root.all("primary-disk"):
+        if existing and v.device(node.text) != existing[0]:
+            yield Found(node, f"<primary-disk>: {node.text} would be upgraded in place of <existing-installation>; leave it out")
 
 
 def _fcoe(root: Node) -> Iterator[Found]:
@@ -122,7 +134,7 @@ def _addresses(node: Node) -> Iterator[Found]:
                 yield Found(node, f'<admin-interface> with {key}="static" needs {names}, each once; the gateway may be empty')
         elif any(parts):
             first, *_others = (each for part in parts for each in part)
-            yield Found(first, f'an address goes with {key}="static" only')
+            yield Found(first, f'<{first.name}> goes with {key}="static" only')
     if proto == "none" and proto6 == "none":
         yield Found(node, "<admin-interface> needs IPv4 or IPv6")
     if all(len(part) == 1 for part in four):
@@ -140,18 +152,18 @@ def _gateway(own: Node, interface: ipaddress.IPv4Interface | ipaddress.IPv6Inter
         ends.add(network.broadcast_address)
     hosts = network.max_prefixlen - network.prefixlen > 1  # without network's and broadcast address there are only hosts
     if hosts and interface.ip in ends:
-        yield Found(own, f"{interface.ip} is no address of a host in {network}")
+        yield Found(own, f"<{own.name}>: {interface.ip} is not the address of a host in {network}")
     if not node.text or v.address(interface.version)(node.text):
         return
     gateway = ipaddress.ip_address(node.text)
     if gateway.version == 6 and gateway.is_link_local:
         return
     if gateway == interface.ip:
-        yield Found(node, "the gateway is the host itself")
+        yield Found(node, f"<{node.name}>: {gateway} is the host itself")
     elif gateway not in network:
-        yield Found(node, f"gateway {gateway} is not in {network}")
+        yield Found(node, f"<{node.name}>: {gateway} is not in {network}")
     elif hosts and gateway in ends:
-        yield Found(node, f"gateway {gateway} is no address of a host in {network}")
+        yield Found(node, f"<{node.name}>: {gateway} is not the address of a host in {network}")
 
 
 def _names(root: Node) -> Iterator[Found]:
@@ -161,6 +173,11 @@ def _names(root: Node) -> Iterator[Found]:
         if name in seen:
             yield Found(node, f"service {name} is there twice")
         seen.add(name)
+    contrary = {"on": "disabled", "off": "enabled"}
+    for node in root.all("ssh-mode"):
+        sshd = [each for each in root.all("service") if each.attributes.get("name") == "sshd"]
+        if sshd and sshd[0].attributes.get("state") == contrary.get(node.text.lower()):
+            yield Found(node, f"<ssh-mode>: {node.text} overrides that service sshd is {contrary[node.text.lower()]}; write only one of them")
     servers = root.all("name-server", "nameserver")
     if servers and all(node.attributes.get("proto") != "static" for node in root.all("admin-interface")):
         yield Found(servers[0], f"<{servers[0].name}> counts with a static IPv4 address only; else those of DHCP do", warning=True)

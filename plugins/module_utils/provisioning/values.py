@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from .zones import KEYMAPS, TIME_ZONES
@@ -18,16 +18,22 @@ from .zones import KEYMAPS, TIME_ZONES
 Check = Callable[[str], str]
 
 # Hashes that dom0's C library (glibc 2.17) can check: MD5, SHA-256 and SHA-512 of crypt(3), whole. It keeps `rounds` from 1000 on.
+# More than ten million rounds would keep each login waiting for a minute and more.
 HASH = re.compile(r"\$1\$[!-#%-9;-~]{1,8}\$[./0-9A-Za-z]{22}"
-                  r"|\$5\$(rounds=[1-9]\d{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{43}"
-                  r"|\$6\$(rounds=[1-9]\d{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{86}")
+                  r"|\$5\$(rounds=[1-9]\d{3,6}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{43}"
+                  r"|\$6\$(rounds=[1-9]\d{3,6}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]{86}")
 NO_PASSWORD_YET = "!!"  # it is asked for at the first boot
 STAGES = ("installation-start", "packages-installed", "filesystem-populated", "installation-complete")
 TRUE, FALSE = ("true", "yes"), ("false", "no")
 
 
+def listed(words: Iterable[str], link: str) -> str:
+    *first, last = (word or '""' for word in words)
+    return f"{', '.join(first)} {link} {last}" if first else last
+
+
 def one_of(*words: str) -> Check:
-    return lambda text: "" if text in words else f"'{text}' is none of {', '.join(words)}"
+    return lambda text: "" if text in words else f"'{text}' is not valid; write {listed(words, 'or')}"
 
 
 def any_case(*words: str) -> Check:
@@ -36,7 +42,7 @@ def any_case(*words: str) -> Check:
 
 def whole(first: int, last: int) -> Check:
     return lambda text: "" if re.fullmatch("[0-9]{1,9}", text) and first <= int(text) <= last \
-        else f"'{text}' is no number from {first} to {last}"
+        else f"'{text}' is not a number from {first} to {last}"
 
 
 def like(pattern: str, what: str) -> Check:
@@ -65,8 +71,8 @@ def anything(_text: str) -> str:
 
 
 boolean = any_case(*TRUE, *FALSE)
-number = like(r"0[xX][0-9a-fA-F]+|[0-9]+", "a number")
-word = like(r"\S+( \S+)*", "a text")
+number = like(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*", "a valid number; write for example 8 or 0xde, without zeros before it")
+word = like(r"\S+( \S+)*", "a valid text; write one word, or words with one blank between them")
 nic = like(r"eth(0|[1-9]\d*)", "a NIC as the installer names them; write for example eth0")
 mac = like(r"(?i)(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", "a valid MAC address of a NIC; write for example 02:66:00:00:01:00")
 array = like(r"(/dev/)?md\d+", "a valid array; write for example md127")
@@ -104,7 +110,9 @@ def disk(text: str) -> str:
 
 def local_disk(text: str) -> str:
     """For the local SR: the installer makes none on what device mapper has put together, such as paths to a SAN."""
-    return f"'{text}' is not local; it cannot be part of the local SR" if re.match("mapper/|dm-", device(text)) else disk(text)
+    if re.match("mapper/|dm-", device(text)):
+        return f"'{text}' is not a local disk and cannot be part of the local SR; write for example sdb"
+    return disk(text)
 
 
 def disk_pair(text: str) -> str:
@@ -119,15 +127,16 @@ def disk_pair(text: str) -> str:
 
 def address(version: int) -> Check:
     def check(text: str) -> str:
+        wrong = f"'{text}' is not a valid IPv{version} address; write for example {'10.0.0.1' if version == 4 else 'fd00::1'}"
         try:
             given = ipaddress.ip_address(text)
         except ValueError:
-            return f"'{text}' is no IPv{version} address"
+            return wrong
         if given.version != version or "%" in text:
-            return f"'{text}' is no IPv{version} address"
+            return wrong
         reserved = given.is_reserved if version == 4 else text.lower().startswith("::ffff:")
         if given.is_multicast or given.is_unspecified or given.is_loopback or reserved:
-            return f"'{text}' is no address of one machine"
+            return f"'{text}' is not the address of one machine"
         return ""
 
     return check
@@ -137,18 +146,21 @@ def netmask(text: str) -> str:
     try:
         bits = int(ipaddress.IPv4Address(text))
     except ValueError:
-        return f"'{text}' is no netmask; write it as 255.255.255.0"
+        bits = 0
     rest = bits ^ 0xFFFFFFFF
-    return "" if bits and not rest & (rest + 1) else f"'{text}' is no netmask"
+    if bits and not rest:
+        return f"'{text}' is a network without any other host; write for example 255.255.255.0"
+    return "" if bits and not rest & (rest + 1) else f"'{text}' is not a valid netmask; write for example 255.255.255.0"
 
 
 def interface6(text: str) -> str:
     bare, slash, _length = text.partition("/")
     try:
-        if not slash or not ipaddress.IPv6Interface(text).network.prefixlen:
-            return f"'{text}' has no prefix; write it as fd00::5/64"
+        bits = ipaddress.IPv6Interface(text).network.prefixlen if slash else 0
     except ValueError:
-        return f"'{text}' is no IPv6 address with a prefix; write it as fd00::5/64"
+        return f"'{text}' is not a valid IPv6 address with its prefix; write for example fd00::5/64"
+    if not bits or bits == 128:
+        return f"'{text}' has {'no prefix' if not bits else 'a network without any other host'}; write for example fd00::5/64"
     return address(6)(bare) or (f"'{bare}' is link-local; other hosts cannot reach it" if ipaddress.ip_address(bare).is_link_local else "")
 
 
@@ -163,19 +175,32 @@ def host_name(text: str) -> str:
         return f"'{text}' is longer than the 64 characters that a host name may have"
     if not why and text.rpartition(".")[2].isdigit():
         return f"'{text}' is an address or a number, not a host name"
+    if not why and _LOCALHOST.fullmatch(text):
+        return f"'{text}' is what every host calls itself, and the host takes it for no name at all; write for example node1"
     return why
 
 
 either_address = either(address(4), address(6))
-server = either(host_name, address(4), address(6))
+_LOCALHOST = re.compile(r"(?i)(.+\.)?localhost(\.localdomain|[46]|[46]?\.localdomain[46])?")
+_a_server = either(host_name, address(4), address(6))
 
 
-def locations(kind: str, *, script: bool) -> Check:
-    """Addresses of a type=: of what is installed, or of one script, which the installer fetches in another way."""
+def server(text: str) -> str:
+    """For time: what other programs take as a word for a source of servers would be looked up as a name."""
+    if text.lower() in ("dhcp", "default", "manual", "none"):
+        return f"'{text}' is not a server; name one, or leave time servers out for those of DHCP"
+    return "" if not _a_server(text) else f"'{text}' is not a valid host name or address; write for example ntp1 or 10.0.0.1"
+
+
+def locations(kind: str, *, script: bool, login: bool = True) -> Check:
+    """Addresses of a type=: of what is installed, or of one script, which the installer fetches in another way.
+
+    `login`: whether it can log in where it fetches scripts.
+    """
     nfs = _nfs_file if script else _nfs_folder
     if kind == "nfs":
         return lambda text: nfs(text.removeprefix("nfs://") if script else text)
-    return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text, script=script)
+    return lambda text: nfs(text[6:]) if text.startswith("nfs://") else _url(text, script=script) or _login(text, login or not script)
 
 
 def _shown(text: str) -> str:
@@ -203,6 +228,16 @@ def _nfs_file(text: str) -> str:
         f"{_shown(text)} is not a file of an NFS server; write server:/path/file, or nfs://server:/path/file"
 
 
+def _login(text: str, can: bool) -> str:
+    parts = urlsplit(text)
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        if not can:
+            return f"{_shown(text)}: the installer cannot log in to fetch a script; offer it without a password"
+        if not parts.username or not parts.password:
+            return f"{_shown(text)} has a user or a password alone; the installer would log in without. Write user:password@server"
+    return ""
+
+
 def _url(text: str, *, script: bool) -> str:
     why = f"{_shown(text)} is not an address that the installer can fetch; write for example http://server/path"
     if not re.fullmatch(r"(https?|ftp|file)://[^\s\\<>\"]+", text):
@@ -227,7 +262,7 @@ def _url(text: str, *, script: bool) -> str:
 
 def password_hash(text: str) -> str:
     return "" if text == NO_PASSWORD_YET or HASH.fullmatch(text) else \
-        "its text is no whole hash of crypt(3) that the host can check; make one of SHA-512 with: openssl passwd -6"
+        "the text is not a whole hash of crypt(3) that the host can check; make one of SHA-512 with: openssl passwd -6"
 
 
 def hashed_only(text: str) -> str:
@@ -253,4 +288,4 @@ def time_zone(text: str) -> str:
 
 
 def keymap(text: str) -> str:
-    return "" if text in KEYMAPS else f"'{text}' is no keymap that the installer has; one is us, another de-latin1"
+    return "" if text in KEYMAPS else f"'{text}' is not a keymap that the installer has; write for example us or de-latin1"

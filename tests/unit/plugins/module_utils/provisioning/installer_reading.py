@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import xml.dom.minidom
 from typing import Any
+from urllib.parse import urlsplit
 from xml.dom.minidom import Element
 
 X82, X83, XS8, XS9 = "xcp-ng-8.2", "xcp-ng-8.3", "xenserver-8", "xenserver-9"
@@ -116,6 +117,8 @@ def _scripts(root: Element, version: str) -> list[tuple[str, str]]:
     if root.tagName == "restore":
         run = {"installation-start", "installation-complete"}
     for stage, url in found:
+        if stage in run and version in (X82, XS9) and url.startswith("http") and "@" in urlsplit(url).netloc:
+            raise Stops(f"{url}: it cannot log in")
         if stage in run and not url.startswith(("http:", "https:", "ftp:", "file:")):
             parts = url.split(":")
             if len(parts) != 3 or parts[0] != "nfs" or not parts[1].startswith("//") or not parts[2].startswith("/"):
@@ -158,13 +161,24 @@ def _disks(root: Element, version: str) -> dict[str, Any]:
     local |= {path(text(node)) for node in inside(root, "guest-disk")}
     if version == X83 and local & set(arrays):
         raise Stops("the array's block size is asked for before it is made")
-    known = ("lvm", "ext", "largeblock") if version == X83 else ("lvm", "ext")
+    known = ("lvm", "ext", {X83: "largeblock"}.get(version, "xfs")) if version != X82 else ("lvm", "ext")
     return {
         "primary": disks, "swraid": mirrored, "arrays": arrays, "local": local, "keep": {"yes": "true", "no": "false"}.get(keep, keep),
         "sr": among(attribute(root, "sr-type", "srtype", default="ext" if version == X83 else "lvm"), *known),
+        "partitions": [found for chosen in inside(root, "initial-partitions")[:1] for node in inside(chosen, "partition")
+                       if (found := _partition(node))] if version == X82 else [],
         "at_end": flag(primary, "sr-at-end", default=True),
         **({"file_system": among(attribute(primary, "fs-type", default="ext4"), "ext3", "ext4")} if version == XS9 else {}),
     }
+
+
+def _partition(node: Element) -> tuple[int, ...] | None:
+    """What is no number is left out without a word. A leading zero stands for an octal number: this installer's Python is 2."""
+    try:
+        given = [attribute(node, name, default=None) for name in ("number", "size", "id")]
+        return tuple(int(text, 8 if len(text) > 1 and text[0] == "0" and text.isdigit() else 0) for text in given)
+    except (Stops, ValueError):
+        return None
 
 
 def _interface(root: Element) -> dict[str, Any]:

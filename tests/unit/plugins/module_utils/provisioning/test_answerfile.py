@@ -9,6 +9,8 @@ import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answerfile import judged, mistakes
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
 
+from .installer_reading import read
+
 HASH = f"$6$saltsalt${'0123456789' * 8}abcdef"
 GOOD = f"""\
 <?xml version="1.0"?>
@@ -36,14 +38,14 @@ XCP, EIGHT, XS8, XS9, XENSERVER = ALL[:2], ALL[:3], ALL[2:3], ALL[3:], ALL[2:]
 RAID = '<raid device="md127"><disk>sda</disk><disk>sdc</disk></raid>'
 # old text, new text, line, word of the reason, versions
 MISTAKES = [
-    ("<installation", "<instalation", 19, "no XML", ALL),
-    ("hostname>", "host-name>", 13, "hostname?", ALL),
-    ("<timezone>", "<!DOCTYPE x><timezone>", 14, "no XML", ALL),
-    ('<installation mode="fresh" sr-type="ext">', '<restore mode="fresh">', 19, "no XML", ALL),
+    ("<installation", "<instalation", 19, "not valid XML", ALL),
+    ("hostname>", "host-name>", 13, "is hostname meant?", ALL),
+    ("<timezone>", "<!DOCTYPE x><timezone>", 14, "not valid XML", ALL),
+    ('<installation mode="fresh" sr-type="ext">', '<restore mode="fresh">', 19, "not valid XML", ALL),
     (' mode="fresh"', ' mode="frsh"', 2, "frsh", ALL),
     (' sr-type="ext"', "", 2, "sr-type= is missing", ALL),
     ('sr-type="ext"', 'sr-type="nfs"', 2, "nfs", ALL),
-    ('guest-storage="true"', 'guest-storge="true"', 3, "guest-storage?", ALL),
+    ('guest-storage="true"', 'guest-storge="true"', 3, "is guest-storage meant?", ALL),
     ('guest-storage="true"', 'guest-storage="maybe"', 3, "maybe", ALL),
     (">sda<", "><", 3, "is not a valid name of a disk", ALL),
     (">sda<", ">sda,sdb<", 3, "only one disk", ALL),
@@ -85,7 +87,7 @@ MISTAKES = [
     ("  <script", "  <first-boot-script>x</first-boot-script><script", 18, "first-boot-script", ALL),
     ("  <script", "  <ui-confirmation-prompt>false</ui-confirmation-prompt><script", 18, "false", ALL),
     ("  <script", '  <bootloader location="mbr">extlinux</bootloader><script', 18, "extlinux", ALL),
-    ("  <script", "  <network-backend>bridge</network-backend><script", 18, "xcp-ng-8.2, xcp-ng-8.3 or xenserver-8 read it", XS9),
+    ("  <script", "  <network-backend>bridge</network-backend><script", 18, "xcp-ng-8.2, xcp-ng-8.3 and xenserver-8 read it", XS9),
     ("  <script", "  <network-backend>linux</network-backend><script", 18, "linux", EIGHT),
     ("  <script", '  <fcoe-interface name="eth1"/><script', 18, "fcoe-interface", XS9),
     ("  <script", "  <fcoe-interface/><script", 18, "name= or hwaddr=", EIGHT),
@@ -96,7 +98,7 @@ MISTAKES = [
      "blanks", XS9),
     ("  <script", '  <raid device="md127"><disk>sda</disk></raid><script', 18, "two different", XCP),
     ("  <script", f"  {RAID}<script", 3, "in array md127 already", XCP),
-    ("  <script", f"  {RAID}<script", 18, "xcp-ng-8.2 or xcp-ng-8.3 read it", XENSERVER),
+    ("  <script", f"  {RAID}<script", 18, "xcp-ng-8.2 and xcp-ng-8.3 read it", XENSERVER),
     ("  <script", '  <raid device="md127"><disk>sdc</disk><disk>sdd</disk></raid><script', 18, "nothing is installed to md127", XCP),
     ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sdc", "/dev/sda"), 3, "in array md127 already", XCP),
     ("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sdc", "sdb"), 4, "in array md127 already", XCP),
@@ -121,7 +123,7 @@ MISTAKES = [
         "nvme0", "nvme0c0n1", "mmcblk0boot0", "sr0", "/dev/", "/dev/../sda", "disk/by-id/", "/dev/loop0", "a disk")),
     (">sda<", ">iscsi:10.0.0.9::3260:0:iqn.2026-01.x:y<", 3, "has lost", ALL),
     ("<guest-disk>sdb<", "<guest-disk>sdb1<", 4, "partition", ALL),
-    *(("<guest-disk>sdb<", f"<guest-disk>{name}<", 4, "not local", ALL) for name in ("mapper/36001405a1b2c3d4", "/dev/dm-1")),
+    *(("<guest-disk>sdb<", f"<guest-disk>{name}<", 4, "not a local disk", ALL) for name in ("mapper/36001405a1b2c3d4", "/dev/dm-1")),
     # what is read as something else
     *((">" + text + "<", "><![CDATA[" + text + "]]><", line, "CDATA", ALL) for text, line in (
         (HASH, 11), ("sda", 3), ("http://10.0.0.1/xcp-ng/", 5), ("node1", 13), ("10.0.0.5", 7))),
@@ -149,15 +151,15 @@ MISTAKES = [
         ('type="url">nfs://nas/first-boot', "NFS"), ('type="nfs">nas:/a:b', "NFS"), ('type="local">x', "local"))),
     *((">255.255.255.0<", f">{mask}<", 8, "netmask", ALL) for mask in ("0.0.0.255", "0.0.0.0", "255.255.255", "ffffff00")),
     *(("<gateway>10.0.0.1<", f"<gateway>{gateway}<", 9, word, ALL) for gateway, word in (
-        ("10.0.0.0", "no address of a host"), ("10.0.0.255", "no address of a host"), ("gw", "IPv4"), ("fd00::1", "IPv4"))),
+        ("10.0.0.0", "not the address of a host"), ("10.0.0.255", "not the address of a host"), ("gw", "IPv4"), ("fd00::1", "IPv4"))),
     *((">10.0.0.5<", f">{own}<", 7, "one machine", ALL) for own in ("224.0.0.5", "127.0.0.1", "0.0.0.0", "255.255.255.255", "240.1.1.1")),
     (' proto="static"', ' proto="static" protov6="static"', 6, "each once", ALL),
     *((' proto="static" vlan="20">', f' proto="static" protov6="static"><ipv6>{own}</ipv6><gatewayv6>{gateway}</gatewayv6>', 6, word, ALL)
       for own, gateway, word in (
           ("fd00::5", "fd00::1", "has no prefix"), ("fd00::5/64", "fd01::1", "not in"), ("fd00::5/64", "fd00::5", "itself"),
-          ("fd00::5/64", "fd00::", "no address of a host"), ("fd00::/64", "fd00::1", "no address of a host"),
+          ("fd00::5/64", "fd00::", "not the address of a host"), ("fd00::/64", "fd00::1", "not the address of a host"),
           ("ff02::1/64", "fe80::1", "one machine"), ("fe80::5/64", "fe80::1", "link-local"),
-          ("::ffff:10.0.0.5/96", "fe80::1", "machine"), ("fd00::5/64", "10.0.0.1", "IPv6"), ("fd00::5/200", "fd00::1", "no IPv6"))),
+          ("::ffff:10.0.0.5/96", "fe80::1", "machine"), ("fd00::5/64", "10.0.0.1", "IPv6"), ("fd00::5/200", "fd00::1", "not a valid IPv6"))),
     ('proto="static" vlan', 'proto="none" protov6="none" vlan', 6, "IPv4 or IPv6", ALL),
     ('vlan="20"', 'vlan=""', 6, "number", ALL),
     *(("<name-server>10.0.0.1<", f"<name-server>{name}<", 12, word, ALL) for name, word in (("0.0.0.0", "one machine"), ("", "address"))),
@@ -216,6 +218,32 @@ MISTAKES = [
     ('type="hash">' + HASH, 'type="plaintext">secret', 11, "all who can fetch the file", ALL),
     *((">Europe/Berlin<", f">{zone}<", 14, "write Etc/UTC", ALL) for zone in ("UTC", "GMT", "utc")),
     ("  <hostname>node1</hostname>", "  <backup-disk>sda</backup-disk>", 13, "fresh installation", ALL),
+    # what is a word for something else there
+    *((">node1<", f">{name}<", 13, "every host calls itself", ALL) for name in (
+        "localhost", "LocalHost", "localhost.localdomain", "node1.localhost", "localhost6.localdomain6")),
+    *((">ntp.example.com<", f">{name}<", 15, "is not a server", ALL) for name in ("dhcp", "DHCP", "default", "manual", "none")),
+    *((">ntp.example.com<", f">{name}<", 15, "not a valid host name or address", ALL) for name in ("localhost", "127.0.0.1", "")),
+    *((' sr-type="ext"', f' sr-type="{kind}"', 2, f"'{kind}'", versions) for kind, versions in (
+        ("xfs", XCP), ("largeblock", (ALL[0], *XENSERVER)), ("EXT", ALL), ("", ALL), ("zfs", ALL))),
+    (' sr-type="ext"', ' srtype="xfs"', 2, "'xfs'", XCP),
+    ("  <script", "  <ssh-mode>Off</ssh-mode><script", 18, "overrides that service sshd is enabled", XS9),
+    ('state="enabled"/>', 'state="disabled"/><ssh-mode>on</ssh-mode>', 17, "overrides that service sshd is disabled", XS9),
+    # numbers and texts that other parsers read in another way
+    *(("  <hostname>node1</hostname>", f'  <initial-partitions><partition number="{number}" size="8" id="0xde"/></initial-partitions>', 13,
+       "without zeros", ALL[:1]) for number in ("010", "1 ", "-1", "1e3", "0o7", "0x")),
+    ("  <script", '  <selected-multiversion-drivers><driver name="x">1<?x y?>.2</driver></selected-multiversion-drivers><script', 18,
+     "blanks and comments", XS9),
+    # networks of one host
+    (">255.255.255.0<", ">255.255.255.255<", 8, "without any other host", ALL),
+    (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>fd00::5/128</ipv6><gatewayv6/>', 6, "without any other host", ALL),
+    (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>fd00::5/0</ipv6><gatewayv6/>', 6, "no prefix", ALL),
+    # logins that the installers cannot make
+    *(('type="url">http://10.0.0.1/first-boot', f'type="url">{kind}://me:secret@10.0.0.1/first-boot', 18, "cannot log in", (*ALL[:1], *XS9))
+      for kind in ("http", "https")),
+    *(('type="url">http://10.0.0.1/xcp-ng/', f'type="url">http://{who}@10.0.0.1/', 5, "would log in without", ALL)
+      for who in ("me", "me:", ":secret")),
+    # logins that would take minutes
+    *((HASH, text, 11, "crypt(3)", ALL) for text in ("$6$rounds=99999999$salt$" + "a" * 86, "$5$rounds=999999999$salt$" + "a" * 43)),
 ]
 
 
@@ -250,7 +278,7 @@ RIGHT = [
     ('  <root-password type="hash">' + HASH + "</root-password>\n", "", ALL),
     ("  <script", "  <network-backend>bridge</network-backend><script", EIGHT),
     ("  <script", '  <fcoe-interface hwaddr="02:66:00:00:01:00"/><script', EIGHT),
-    ("  <script", "  <ssh-mode>OFF</ssh-mode><script", XS9),
+    ("  <script", "  <ssh-mode>ON</ssh-mode><script", XS9),
     ("  <script", '  <selected-multiversion-drivers><driver name="ice">2.1</driver></selected-multiversion-drivers><script', XS9),
     ("  <script", '  <bootloader location="partition" write-boot-entry="Yes">grub2</bootloader><script', ALL),
     (' sr-type="ext"', ' sr-type="largeblock"', ALL[1:2]),
@@ -258,7 +286,14 @@ RIGHT = [
     ("<hostname>node1<", "<hostname>\n node1 \n<", ALL),
     (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>2001:db8::5/64</ipv6><gatewayv6>fe80::1</gatewayv6>', ALL),
     (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>2001:db8::5/64</ipv6><gatewayv6/>', ALL),
-    ("<hostname>node1<", "<hostname>3com-1.example.com<", ALL),
+    ("<hostname>node1<", "<hostname>3com-1.example.com<", ALL), ("<hostname>node1<", "<hostname>localhost1<", ALL),
+    *((">ntp.example.com<", f">{name}<", ALL) for name in ("dhcp.example.com", "default1", "fd00::9", "10.0.0.9")),
+    (' sr-type="ext"', ' sr-type="xfs"', XENSERVER),
+    ("  <script", "  <ssh-mode>Auto</ssh-mode><script", XS9), ('state="enabled"/>', 'state="disabled"/><ssh-mode>off</ssh-mode>', XS9),
+    (">255.255.255.0<", ">255.255.255.248<", ALL),
+    ('type="url">http://10.0.0.1/first-boot', 'type="url">http://me:secret@10.0.0.1/first-boot', ALL[1:3]),
+    ('type="url">http://10.0.0.1/first-boot', 'type="url">ftp://me:secret@10.0.0.1/first-boot', ALL),
+    (HASH, "$6$rounds=9999999$salt$" + "a" * 86, ALL),
 ]
 # What is read as it says, and warned of.
 WARNED = [
@@ -280,6 +315,8 @@ WARNED = [
     ('guest-storage="true">sda<', 'swraid="true">sda,missing<', "one disk", XENSERVER),
     ('guest-storage="true"', 'sr-at-end="false"', "comes first", ALL),
     ("  <script", '  <bootloader write-boot-entry="no"/><script', "firmware has to find", ALL),
+    (' sr-type="ext"', ' sr-type="xfs"', "large-block-capable-sr-type", XENSERVER),
+    (' sr-type="ext"', ' srtype="largeblock"', "write sr-type", ALL[1:2]), (' sr-type="ext"', ' srtype="xfs"', "write sr-type", XENSERVER),
 ]
 
 
@@ -307,6 +344,26 @@ def test_what_is_warned_of(old: str, new: str, word: str, version: str) -> None:
     assert verdict.mistakes == [] and word in " ".join(each.text for each in verdict.warnings)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_accepted_is_read(version: str) -> None:
+    """By the independent reading, which stops where the installer would."""
+    for old, new, *_word, versions in [*RIGHT, *WARNED]:
+        if version in versions:
+            read(GOOD.replace(old, new), version)
+
+
+@pytest.mark.parametrize(("written", "meant"), [(("1", "0x800", "0xDE"), (1, 2048, 222)), (("2", "0", "131"), (2, 0, 131))])
+def test_initial_partitions_are_read_as_they_are_written(written: tuple[str, str, str], meant: tuple[int, ...]) -> None:
+    number, size, kind = written
+    text = GOOD.replace("  <script", f'  <initial-partitions><partition number="{number}" size="{size}" id="{kind}"/>'
+                                     "</initial-partitions><script")
+    assert mistakes(text, "xcp-ng-8.2") == [] and read(text, "xcp-ng-8.2")["partitions"] == [meant]
+    octal = text.replace(f'number="{number}"', 'number="010"')
+    assert mistakes(octal, "xcp-ng-8.2") and read(octal, "xcp-ng-8.2")["partitions"][0][0] == 8
+    unread = text.replace(f'number="{number}"', 'number="one"')
+    assert mistakes(unread, "xcp-ng-8.2") and read(unread, "xcp-ng-8.2")["partitions"] == []
+
+
 UPGRADE = """<upgrade mode="upgrade">
   <existing-installation>sda</existing-installation>
   <source type="local"/>
@@ -320,6 +377,14 @@ def test_upgrade_and_restore(version: str) -> None:
     for text in (UPGRADE, UPGRADE.replace("<upgrade", "<installation").replace("</upgrade", "</installation"), RESTORE, "<restore/>",
                  UPGRADE.replace("</upg", f"{complete}</upg"), RESTORE.replace("</res", f"{complete}</res")):
         assert judged(text, version) == ([], []), text
+
+
+@pytest.mark.parametrize("version", EIGHT)
+@pytest.mark.parametrize("name", ["sda", "/dev/sda"])
+def test_an_upgrade_may_name_its_disk_twice_in_the_old_way(version: str, name: str) -> None:
+    verdict = judged(UPGRADE.replace("<source", f"<primary-disk>{name}</primary-disk><source"), version)
+    assert verdict.mistakes == [] and [each.text for each in verdict.warnings] == [
+        "<primary-disk>: old; leave it out, <existing-installation> says it"]
 
 
 @pytest.mark.parametrize(("text", "old", "new", "word", "versions"), [

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -65,12 +66,69 @@ def test_raid(version: str, expected: tuple[str, list[str]]) -> None:
     ({"disk": {**DISK, "names": None, "rule": RULE}, "guest_disks": ["sda", "/dev/sda"]}, "used already"),
     ({"version": "xcp-ng-8.2", "disk": {**DISK, "raid": True, "names": ["sda", "missing"]}}, "'missing' goes with"),
     ({"interface": {**INTERFACE, "gateway": "10.9.0.1"}}, "not in 10.0.0.0/24"),
-    ({"interface": {**INTERFACE, "name": None}}, "name= or hwaddr="),
-    ({"content": "<installation/>"}, "needs <source>"),
+    ({"interface": {**INTERFACE, "name": None}}, "interface: write its name or its mac"),
+    ({"content": "<installation/>"}, "content is a whole answer file, beside which disk, interface, sources, sr_type would not count"),
+    ({"hostname": ""}, "hostname is empty"), ({"timezone": ""}, "timezone is empty"), ({"keymap": ""}, "keymap is empty"),
+    ({"sr_type": "xfs"}, "sr_type: 'xfs' is not valid; write lvm, ext or largeblock"),
+    ({"sr_type": "largeblock", "version": "xcp-ng-8.2"}, "sr_type: 'largeblock' is not valid; write lvm or ext"),
 ])
 def test_what_is_refused(more: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word.replace("/", ".")):
         finished(options(**more), None)
+
+
+NO_ADDRESS: dict[str, Any] = {**INTERFACE, "ip_mode": "dhcp", "ip": None, "gateway": None}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("more", "said"), [
+    ({"hostname": "10.0.0.5"}, "hostname: '10.0.0.5' is an address or a number"),
+    ({"timezone": "Berlin"}, "timezone: 'Berlin' is not a time zone"), ({"keymap": "german"}, "keymap: 'german' is not a keymap"),
+    ({"dns": ["dns1"]}, "dns: 'dns1' is not a valid IPv4 address; write for example 10.0.0.1"),
+    ({"ntp_servers": ["dhcp"]}, "ntp_servers: 'dhcp' is not a server"),
+    ({"services": {"sshd.socket": "enabled"}}, "services: 'sshd.socket' is not a valid service; write for example sshd"),
+    ({"services": {"sshd": "on"}}, "services: 'on' is not valid; write enabled or disabled"),
+    ({"sources": [{"type": "url", "address": "10.0.0.1"}]}, "sources: '10.0.0.1' is not an address that the installer can fetch"),
+    ({"sources": [{"type": "nfs", "address": "nas/x"}]},
+     "sources: 'nas/x' is not a folder of an NFS server; write sources.type: nfs and server:/path, or sources.type: url and nfs://"),
+    ({"sources": [{"type": "local", "address": "http://10.0.0.1"}]}, "sources: local media have no address"),
+    ({"driver_sources": [{"type": "url", "address": None}]}, "driver_sources: '' is not an address"),
+    ({"scripts": [{"stage": "filesystem-populated", "type": "url", "url": "http://10.0.0.1/"}]}, "scripts: 'http://10.0.0.1/' does not name"),
+    ({"interface": {**INTERFACE, "name": "bond0"}}, "interface.name: 'bond0' is not a NIC"),
+    ({"interface": {**INTERFACE, "name": None, "mac": "x"}}, "interface.mac: 'x' is not a valid MAC"),
+    ({"interface": {**INTERFACE, "vlan": 4095}}, "interface.vlan: '4095' is not a number from 1 to 4094"),
+    ({"interface": {**INTERFACE, "ip": "10.0.0.0/24"}}, "interface.ip: 10.0.0.0 is not the address of a host in 10.0.0.0/24"),
+    ({"interface": {**INTERFACE, "ip": "10.0.0.5/32", "gateway": ""}}, "interface.ip: '255.255.255.255' is a network without"),
+    ({"interface": {**INTERFACE, "ip": "127.0.0.1/8", "gateway": ""}}, "interface.ip: '127.0.0.1' is not the address of one machine"),
+    ({"interface": {**INTERFACE, "gateway": "10.9.0.1"}}, "interface.gateway: 10.9.0.1 is not in 10.0.0.0/24"),
+    ({"interface": {**INTERFACE, "gateway": "10.0.0.5"}}, "interface.gateway: 10.0.0.5 is the host itself"),
+    ({"interface": {**INTERFACE, "gateway": "x"}}, "interface.gateway: 'x' is not a valid IPv4 address"),
+    ({"interface": {**INTERFACE, "ip": None}}, "interface: ip_mode static needs ip and gateway"),
+    ({"interface": {**INTERFACE, "ip_mode": "dhcp"}}, "interface.ip goes with ip_mode static, and ip_mode is dhcp"),
+    ({"interface": {**INTERFACE, "ip_mode": "none", "ip": None, "gateway": None}}, "interface needs IPv4 or IPv6"),
+    ({"interface": {**INTERFACE, "ipv6": "fd00::5/64"}}, "interface.ipv6 goes with ipv6_mode static, and ipv6_mode is not given"),
+    ({"interface": {**NO_ADDRESS, "ipv6_mode": "static", "ipv6": "fd00::5", "ipv6_gateway": ""}}, "interface.ipv6: 'fd00::5' has no prefix"),
+    ({"interface": {**NO_ADDRESS, "ipv6_mode": "static", "ipv6": "fd00::5/64", "ipv6_gateway": "fd01::1"}}, "interface.ipv6_gateway: fd01::1"),
+    ({"disk": {**DISK, "names": ["sda1"]}}, "disk.names: 'sda1' is a partition"),
+    ({"disk": {**DISK, "names": ["sda", "sda"], "raid": True, "guest_storage": False}}, "disk.names: sda is"),
+    ({"guest_disks": ["sda"]}, "guest_disks: sda is the disk that is installed to already"),
+    ({"guest_disks": ["dm-1"]}, "guest_disks: 'dm-1' is not a local disk"),
+])
+def test_messages_have_the_names_of_options(version: str, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        finished(options(version=version, **more), None)
+    told = str(caught.value)
+    assert not any(sign in told.replace("10.0.0.1/</", "") for sign in ("<", "line ", "=")), told
+
+
+def test_upgrades_are_told_by_options_too() -> None:
+    with pytest.raises(ValueError, match="as it is meant: disk.names: 'sda3' is a partition"):
+        finished({**UPGRADE, "disk": {**DISK, "names": ["sda3"]}}, None)
+
+
+def test_what_is_given_is_told_by_lines() -> None:
+    with pytest.raises(ValueError, match="line 1: <installation> needs <source>"):
+        finished({**dict.fromkeys(options()), "version": "xcp-ng-8.3", "content": "<installation/>", "mode": "fresh"}, None)
 
 
 @pytest.mark.parametrize("ip", ["10.0.0.5/24", "10.0.0.5/255.255.255.0"])

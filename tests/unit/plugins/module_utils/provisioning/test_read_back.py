@@ -16,6 +16,7 @@ from .installer_reading import X82, X83, XS8, XS9, read
 
 VERSIONS = (X82, X83, XS8, XS9)
 SETS = 60
+SR_TYPES = {X82: ["lvm", "ext"], X83: ["lvm", "ext", "largeblock"], XS8: ["lvm", "ext", "xfs"], XS9: ["lvm", "ext", "xfs"]}
 HASHES = [f"$6$rounds=100000$0123456789abcdef${'Qx' * 43}", f"$6$saltsalt${'a/' * 43}", f"$5$salt${'.9z' * 14}Z", f"$1$salt${'0' * 22}",
           "!!", None]
 SOURCES = [
@@ -56,7 +57,7 @@ def options(version: str, dice: random.Random) -> dict[str, Any]:
     names = dice.sample(DISKS, 5)
     scripts = SCRIPTS + ([LATER] if version == XS9 else [])
     return {
-        "version": version, "content": None, "mode": "fresh", "sr_type": dice.choice(["lvm", "ext"]),
+        "version": version, "content": None, "mode": "fresh", "sr_type": dice.choice(SR_TYPES[version]),
         "disk": {"names": names[: 2 if raid else 1], "rule": None, "raid": raid,
                  "guest_storage": dice.random() < 0.7 and not (raid and version == X83),
                  "preserve_first_partition": dice.choice([None, "true", "false", "if-utility"])},
@@ -137,5 +138,6 @@ def test_the_sets_differ_and_cover_all_choices() -> None:
         sets = [options(version, random.Random(f"{version} {number}")) for number in range(SETS)]
         assert len({repr(each) for each in sets}) == SETS
         assert {each["disk"]["raid"] for each in sets} == {True, False}
+        assert {each["sr_type"] for each in sets} == set(SR_TYPES[version])
         assert {each["interface"]["ip_mode"] for each in sets} == {"static", "dhcp", "none"}
         assert {each["interface"]["ipv6_mode"] for each in sets} == {"static", "dhcp", "autoconf", None}
