@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answerfile import Mistake, judged, lines
-from .disks import PLACES, generator
+from .disks import ARRAY, PLACES, generator, guarded
 from .document import Node, rendered
 from .table import SWRAID, X82
 from .values import device, netmask
@@ -59,10 +59,10 @@ def _disks(root: Node, options: dict[str, Any]) -> None:
     if disk["raid"] and options["version"] in SWRAID:
         root.add("primary-disk", ",".join(names), swraid="true", **more)
     elif disk["raid"]:
-        raid = root.add("raid", device="md127")
+        raid = root.add("raid", device=ARRAY)
         for name in names:
             raid.add("disk", name)
-        root.add("primary-disk", "md127", **more)
+        root.add("primary-disk", ARRAY, **more)
     else:
         root.add("primary-disk", ",".join(names), **more)
     for name in options["guest_disks"] or []:
@@ -125,6 +125,8 @@ def refuse(text: str, version: str, warn: Callable[[str], object], *, made: bool
     Those in a file that is given come with their lines, those in one that is made of options with the options' names.
     """
     verdict = judged(text, version)
+    if made:  # that an array may be there already is looked at where the installer runs
+        verdict = verdict._replace(warnings=[each for each in verdict.warnings if each.element != "raid"])
     mistakes, warnings = ([named(each) for each in found] if made else list(lines(found)) for found in verdict)
     if mistakes:
         raise ValueError(f"The installer of {version} would not read this as it is meant: {'; '.join(dict.fromkeys(mistakes))}.")
@@ -151,7 +153,10 @@ def finished(options: dict[str, Any], password: str | None, warn: Callable[[str]
     for place in PLACES:
         told = told.replace(place, next(others))
     refuse(told, options["version"], warn)
-    return generator(text, options["disk"]["rule"], guests) if options["disk"]["rule"] else text
+    disk, stops = options["disk"], options["version"] in SWRAID
+    if disk["rule"]:
+        return generator(text, disk["rule"], guests, arrays=("stopped" if stops else "taken") if disk["raid"] else "none")
+    return guarded(text, disk["names"]) if disk["raid"] and not stops else text
 
 
 def _asked(options: dict[str, Any]) -> None:

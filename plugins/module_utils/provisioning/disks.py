@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A script that chooses the disks where the installer runs, and prints the answer file with them."""
+"""Scripts that look at the disks where the installer runs, and print the answer file: with those that they choose, or as it is."""
 
 from __future__ import annotations
 
@@ -13,16 +13,51 @@ from .values import device
 
 # What stands for the disks until the script knows them.
 PLACES = ("@disk1@", "@disk2@")
+# The one that XCP-ng's installer makes of two disks.
+ARRAY = "md127"
 
 # Where a device of /sys/devices lies tells what it is attached by. Shared are: rport-N (Fibre Channel, also over Ethernet),
 # sessionN (iSCSI), and NVMe over fabrics; SRP shows only in the name of its driver. With native multipath, an NVMe disk lies
 # below its subsystem, which links to its controllers; without, below its controller; and a controller tells its transport.
-_SCRIPT = """#!/bin/sh
-# Disks are chosen where the installer runs: the {choose} ones. Not those that are removable, read-only or hidden, hang on USB,
-# or may be seen by other hosts. Of one disk that is seen twice, the first.
+_HEAD = """#!/bin/sh
+# {what}
 set -eu
 export LC_ALL=C
 
+# The kernel's name of a disk.
+kernel_name() {{
+    if ! [ -e "/dev/$1" ]; then
+        echo "disk $1 is not here" >&2
+        exit 1
+    fi
+    path=$(readlink -f "/dev/$1")
+    echo "${{path#*/dev/}}" | tr / '!'
+}}
+"""
+# diskutil.py, create_raid: where there is an array of this name, XCP-ng's installer makes none, and installs to that one.
+_MADE = """
+if [ -e "/dev/{array}" ] || [ -e "/sys/block/{array}" ]; then
+    made=$(ls "/sys/block/{array}/slaves" 2>/dev/null | sort)
+    if [ "$made" != "$wanted" ]; then
+        echo "array {array} is here already, of disks" ${{made:-"that are not known"}}, "and not of those that are meant:" $wanted >&2
+        echo "the installer would install to it: take it apart (mdadm --stop, mdadm --zero-superblock), or take its disks out" >&2
+        exit 1
+    fi
+fi
+"""
+_NAMED = """
+for name in {names}; do
+    kernel_name "$name" >/dev/null
+done
+wanted=$(for name in {names}; do kernel_name "$name"; done | sort)
+if [ "$(echo "$wanted" | uniq -d)" ]; then
+    echo "one disk is named twice: {names}" >&2
+    exit 1
+fi
+"""
+_WHAT = "Disks are chosen where the installer runs: the {choose} ones. Not those that are removable, read-only or hidden, hang on USB,\n" \
+        "# may be seen by other hosts, or are part of an array. Of one disk that is seen twice, the first."
+_SCRIPT = """
 value() {{ cat "$1" 2>/dev/null || echo "$2"; }}
 
 local_nvme() {{
@@ -44,6 +79,11 @@ fits() {{
     case ${{2#*/devices}} in {transport}) ;; *) return 1 ;; esac
     case $(value "$1/device/type" "") in SD*) return 1 ;; esac
     case $(driver "$2") in ib_srp) return 1 ;; esac
+    for holder in "$1"/holders/md* "$1"/*/holders/md*; do
+        if [ -e "$holder" ]; then
+            case ${{holder#"$1/"}} in {arrays}) ;; *) echo "${{1##*/}} is left out: it is part of ${{holder##*/}}" >&2; return 1 ;; esac
+        fi
+    done
 }}
 
 # Of the SCSI host that a device hangs on.
@@ -65,12 +105,8 @@ identity() {{
 # The disks of the local SR are taken, by whatever name and path they are seen.
 seen=" "
 for name in {guests}; do
-    if ! [ -e "/dev/$name" ]; then
-        echo "guest disk $name is not here" >&2
-        exit 1
-    fi
-    path=$(readlink -f "/dev/$name")
-    seen="$seen$(identity "/sys/block/$(echo "${{path#*/dev/}}" | tr / '!')") "
+    name=$(kernel_name "$name")
+    seen="$seen$(identity "/sys/block/$name") "
 done
 
 # Each disk once, and as many as are needed. Namespaces of one NVMe are one disk.
@@ -99,21 +135,33 @@ if [ $# -lt {wanted} ]; then
     echo "of {wanted} disks that the answer file needs, only $# are here: $*" >&2
     exit 1
 fi
-printf '%s' {text} | sed -e "s|{first}|$1|" -e "s|{second}|${{2-}}|"
+wanted=$(for name in "$@"; do echo "$name" | tr / '!'; done | sort)
+"""
+_PRINT = """
+printf '%s' {text} | sed -e "s|{first}|${{1-}}|" -e "s|{second}|${{2-}}|"
 """
 # constants.py of all installers: min_primary_disk_size. They refuse to install to less.
 _LEAST = 46 << 30
 _TRANSPORTS = {"nvme": "*/nvme/*|*/nvme-subsystem/*", "sata": "*/ata[0-9]*", "any": "*"}
 
 
-def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = ()) -> str:
+def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = (), *, arrays: str = "none") -> str:
     """A script for the installer's `answerfile_generator`: chooses disks by the rule, and prints the answer file with them.
 
-    `guests` are names of disks that the local SR gets besides: not to be chosen.
+    `guests` are names of disks that the local SR gets besides: not to be chosen. Of disks that are part of a running array, those
+    may be chosen whose array the installer stops (`arrays` is "stopped") or takes as it is ("taken"): it cannot write to others.
 
     Where fewer disks fit than are needed, it says so and fails, and the installer stops before it has written anything.
     """
-    return _SCRIPT.format(
-        choose=rule["choose"], transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, _LEAST),
-        order="nr" if rule["choose"] == "largest" else "n", wanted=sum(place in text for place in PLACES),
+    may = {"stopped": "holders/*", "taken": f"holders/{ARRAY}", "none": "''"}[arrays]
+    return (_HEAD + _SCRIPT + (_MADE if arrays == "taken" else "") + _PRINT).format(
+        what=_WHAT.format(choose=rule["choose"]), transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, _LEAST),
+        order="nr" if rule["choose"] == "largest" else "n", wanted=sum(place in text for place in PLACES), arrays=may, array=ARRAY,
         guests=shlex.join(map(device, guests)), text=shlex.quote(text), first=PLACES[0], second=PLACES[1])
+
+
+def guarded(text: str, names: Iterable[str]) -> str:
+    """A script that prints an answer file with an array of these disks, unless the installer would take another array for it."""
+    return (_HEAD + _NAMED + _MADE + _PRINT).format(
+        what=f"The answer file, if {ARRAY} is not yet an array of other disks.", names=shlex.join(map(device, names)), array=ARRAY,
+        text=shlex.quote(text), first=PLACES[0], second=PLACES[1])

@@ -81,6 +81,7 @@ def _disks(root: Node, version: str) -> Iterator[Found]:
         if name in arrays:
             yield Found(raid, f"<raid>: {name} is there twice")
         arrays[name] = raid
+        yield Found(raid, f"<raid>: if the machine has an array {name} already, the installer makes none, and installs to that one", warning=True)
         if len(raid.all("disk")) < 2:
             yield Found(raid, "<raid> needs two different disks, or more")
         for disk in raid.all("disk"):

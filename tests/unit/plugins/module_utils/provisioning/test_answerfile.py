@@ -316,6 +316,7 @@ WARNED = [
     ('guest-storage="true"', 'sr-at-end="false"', "comes first", ALL),
     ("  <script", '  <bootloader write-boot-entry="no"/><script', "firmware has to find", ALL),
     (' sr-type="ext"', ' sr-type="xfs"', "large-block-capable-sr-type", XENSERVER),
+    ('guest-storage="true">sda</primary-disk>', f'guest-storage="no">md127</primary-disk>{RAID}', "installs to that one", XCP),
     (' sr-type="ext"', ' srtype="largeblock"', "write sr-type", ALL[1:2]), (' sr-type="ext"', ' srtype="xfs"', "write sr-type", XENSERVER),
 ]
 

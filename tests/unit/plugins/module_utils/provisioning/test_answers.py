@@ -13,6 +13,8 @@ import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
 
+from .installer_reading import printed
+
 HASHED = f"$6$saltsalt${'0123456789' * 8}abcdef"
 NOTHING: dict[str, Any] = dict.fromkeys(
     "content guest_disks driver_sources dns hostname timezone ntp_servers keymap services scripts".split())
@@ -47,7 +49,9 @@ def test_everything(version: str) -> None:
 
 @pytest.mark.parametrize(("version", "expected"), [("xenserver-8", ("sda,sdb", [])), ("xcp-ng-8.2", ("md127", ["sda", "sdb"]))])
 def test_raid(version: str, expected: tuple[str, list[str]]) -> None:
-    root = ET.fromstring(finished(options(version=version, disk={**DISK, "raid": True, "names": ["sda", "sdb"]}), None))
+    made = finished(options(version=version, disk={**DISK, "raid": True, "names": ["sda", "sdb"]}), None)
+    assert made.startswith("#!") == (version == "xcp-ng-8.2")
+    root = ET.fromstring(printed(made))
     assert (root.findtext("primary-disk"), [each.text for each in root.findall("raid/disk")]) == expected
 
 
@@ -122,7 +126,7 @@ def test_messages_have_the_names_of_options(version: str, more: dict[str, Any], 
 
 
 def test_upgrades_are_told_by_options_too() -> None:
-    with pytest.raises(ValueError, match="as it is meant: disk.names: 'sda3' is a partition"):
+    with pytest.raises(ValueError, match=r"as it is meant: disk\.names: 'sda3' is a partition"):
         finished({**UPGRADE, "disk": {**DISK, "names": ["sda3"]}}, None)
 
 
@@ -147,8 +151,8 @@ def test_a_rule_goes_with_any_guest_disks_and_leaves_them_out(version: str, raid
 
 
 def test_raid_of_8_3_without_guest_storage() -> None:
-    root = ET.fromstring(finished(options(disk={**DISK, "raid": True, "names": ["sda", "sdb"], "guest_storage": False},
-                                          guest_disks=["sdc"]), None))
+    root = ET.fromstring(printed(finished(options(
+        disk={**DISK, "raid": True, "names": ["sda", "sdb"], "guest_storage": False}, guest_disks=["sdc"]), None)))
     assert (root.findtext("primary-disk"), [each.text for each in root.findall("raid/disk")]) == ("md127", ["sda", "sdb"])
 
 
@@ -180,6 +184,14 @@ def test_upgrade(version: str) -> None:
 def test_what_is_refused_in_an_upgrade(more: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         finished({**UPGRADE, **more}, None)
+
+
+def test_no_script_for_what_needs_no_look() -> None:
+    for version in VERSIONS:
+        assert finished(options(version=version), None).startswith("<?xml")
+    told: list[str] = []
+    finished(options(version="xcp-ng-8.2", disk={**DISK, "raid": True, "names": ["sda", "sdb"]}), None, told.append)
+    assert told == []  # the script looks for another array
 
 
 def test_warnings_are_told() -> None:

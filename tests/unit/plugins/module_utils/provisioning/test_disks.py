@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.disks import PLACES, generator
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.disks import PLACES, generator, guarded
 
 BUSYBOX = shutil.which("busybox")
 GIB = 1 << 30
@@ -159,10 +159,15 @@ def paint(root: Path, disks: list[Disk]) -> None:
         (root / "block" / disk.name).symlink_to(Path("..") / "devices" / disk.place)
 
 
-def chosen_by(shell: str, root: Path, rule: dict[str, Any], wanted: int, guests: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    script = root / "choose"
+def chosen_by(shell: str, root: Path, rule: dict[str, Any], wanted: int, guests: tuple[str, ...] = (),
+              arrays: str = "none") -> subprocess.CompletedProcess[str]:
     text = f"<a>{','.join(f'<b>{place}</b>' for place in PLACES[:wanted])} it's</a>"
-    script.write_text(generator(text, rule, guests).replace("/sys/", f"{root}/").replace('"/dev/', f'"{root}/dev/'), encoding="ascii")
+    return played(shell, root, generator(text, rule, guests, arrays=arrays))
+
+
+def played(shell: str, root: Path, made: str) -> subprocess.CompletedProcess[str]:
+    script = root / "choose"
+    script.write_text(made.replace("/sys/", f"{root}/").replace('"/dev/', f'"{root}/dev/'), encoding="ascii")
     command, search = ["sh", str(script)], os.environ["PATH"]
     if shell == "busybox":
         if not BUSYBOX:
@@ -220,7 +225,69 @@ def test_guest_disks_are_not_chosen(tmp_path: Path, shell: str, guests: tuple[st
 def test_a_guest_disk_that_is_not_here_stops_it(tmp_path: Path, shell: str) -> None:
     paint(tmp_path / "sys", [sata(1, "sda", 900)])
     done = chosen_by(shell, tmp_path / "sys", {"choose": "smallest", "transport": "any", "min_size": None}, 1, ("sdx",))
-    assert done.returncode == 1 and "guest disk sdx is not here" in done.stderr and done.stdout == ""
+    assert done.returncode == 1 and "disk sdx is not here" in done.stderr and done.stdout == ""
+
+
+def joined(root: Path, arrays: dict[str, str]) -> None:
+    """Running arrays of disks, or of parts of them."""
+    for array, members in arrays.items():
+        (root / "block" / array).mkdir()
+        (root / "dev").mkdir(exist_ok=True)
+        (root / "dev" / array).touch()
+        (root / "block" / array / "slaves").mkdir()
+        for member in members.split():
+            (root / "block" / array / "slaves" / member).touch()
+            held = root / "block" / member.rstrip("123") / (member if member[-1] in "123" else "") / "holders"
+            held.mkdir(parents=True)
+            (held / array).touch()
+
+
+ANY: dict[str, Any] = {"choose": "smallest", "transport": "any", "min_size": None}
+
+
+@pytest.mark.parametrize("shell", ["sh", "busybox"])
+@pytest.mark.parametrize(("arrays", "members", "chosen"), [
+    # for one disk: none that an array holds, whole or in part
+    ("none", {"md127": "sda sdb"}, "sdc"), ("none", {"md0": "sda1 sdb1", "md1": "sda2 sdb2"}, "sdc"), ("none", {"md126": "sdc sdd"}, "sda"),
+    ("none", {"md127": "sda sdb", "md126": "sdc sdd"}, "-"),
+    # XenServer stops the arrays of the disks that it takes, but not those of their parts
+    ("stopped", {"md127": "sda sdb"}, "sda sdb"), ("stopped", {"md126": "sdb sdd"}, "sda sdb"), ("stopped", {"md0": "sda1 sdb1"}, "sdc sdd"),
+    # XCP-ng takes md127 as it is
+    ("taken", {}, "sda sdb"), ("taken", {"md127": "sda sdb"}, "sda sdb"), ("taken", {"md126": "sda sdb"}, "sdc sdd"),
+    ("taken", {"md127": "sdc sdd"}, "!"), ("taken", {"md127": "sda sdd"}, "!"), ("taken", {"md127": "sda"}, "!"), ("taken", {"md127": ""}, "!"),
+    ("taken", {"md127": "sda sdb sdc"}, "!"), ("taken", {"md127": "sda1 sdb1"}, "!"), ("taken", {"md0": "sda1", "md126": "sdb"}, "sdc sdd"),
+])
+def test_disks_of_arrays(tmp_path: Path, shell: str, arrays: str, members: dict[str, str], chosen: str) -> None:
+    root = tmp_path / "sys"
+    paint(root, [sata(number, f"sd{name}", 400 + number) for number, name in enumerate("abcd")])
+    joined(root, members)
+    done = chosen_by(shell, root, ANY, 1 if arrays == "none" else 2, arrays=arrays)
+    if chosen in ("-", "!"):
+        assert done.returncode == 1 and done.stdout == ""
+        assert ("is part of md127" if chosen == "-" else "array md127 is here already") in done.stderr
+        return
+    assert [node.text for node in ET.fromstring(done.stdout).findall("b")] == chosen.split(), done.stderr
+
+
+@pytest.mark.parametrize("shell", ["sh", "busybox"])
+@pytest.mark.parametrize(("names", "members", "why"), [
+    (("sda", "sdb"), {}, ""), ((WWN, "/dev/cciss/c0d0"), {}, ""), (("sda", "sdb"), {"md127": "sdb sda"}, ""), (("sda", "sdb"), {"md126": "sdc"}, ""),
+    ((WWN, "sdb"), {"md127": "sda sdb"}, ""), (("sda", "sdb"), {"md127": "sdc sdd"}, "of disks sdc sdd, and not of those that are meant: sda sdb"),
+    (("sda", "sdb"), {"md127": "sda"}, "md127 is here already"), (("sda", "sdb"), {"md127": ""}, "of disks that are not known"),
+    (("sda", WWN), {}, "one disk is named twice"), (("sda", "sdx"), {}, "disk sdx is not here")])
+def test_xcp_ng_makes_an_array_only_where_it_would_not_take_another(tmp_path: Path, shell: str, names: tuple[str, ...],
+                                                                    members: dict[str, str], why: str) -> None:
+    root = tmp_path / "sys"
+    paint(root, [*(sata(number, f"sd{name}") for number, name in enumerate("abcd")), Disk(f"{PCI}/cciss0/c0d0/block/cciss!c0d0", 146)])
+    for name in ("sda", "sdb", "sdc", "sdd", "cciss/c0d0"):
+        (root / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "dev" / name).touch()
+    (root / "dev" / WWN).parent.mkdir(parents=True)
+    (root / "dev" / WWN).symlink_to("../../sda")
+    joined(root, members)
+    done = played(shell, root, guarded("<a>it's</a>", names))
+    assert (done.returncode, done.stdout) == ((1, "") if why else (0, "<a>it's</a>")), done.stderr
+    assert why in done.stderr and bool(why) == bool(done.stderr)
 
 
 def test_there_are_pictures_enough() -> None:

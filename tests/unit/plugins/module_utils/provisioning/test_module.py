@@ -46,6 +46,12 @@ def test_a_hash_that_the_host_cannot_check_is_no_password(tmp_path: Path, passwo
     assert said["failed"] and "none that the host can check" in said["msg"] and password not in json.dumps(said["msg"])
 
 
+@pytest.mark.parametrize(("version", "argument"), [("xcp-ng-8.2", "answerfile_generator"), ("xenserver-8", "answerfile")])
+def test_the_kernel_is_told_whether_it_is_a_script(tmp_path: Path, version: str, argument: str) -> None:
+    said = run(tmp_path, **{**FRESH, "version": version, "disk": {"names": ["sda", "sdb"], "raid": True}})
+    assert said["kernel_argument"] == argument and said["content"].startswith("#!/bin/sh\n") == (argument == "answerfile_generator")
+
+
 def test_warnings(tmp_path: Path) -> None:
     warnings = run(tmp_path, **FRESH, dns=["10.0.0.1"])["warnings"]
     assert len(warnings) == 1 and "dns counts with a static IPv4 address only" in json.dumps(warnings)
@@ -54,5 +60,6 @@ def test_warnings(tmp_path: Path) -> None:
 def test_refusals_tell_all(tmp_path: Path) -> None:
     said = run(tmp_path, version="xcp-ng-8.2", content='<installation sr-type="ext"><ssh-mode>on</ssh-mode></installation>')
     assert said["failed"]
-    for part in ("The installer of xcp-ng-8.2", "needs <primary-disk>", "needs <source>", "line 1: the installer of xcp-ng-8.2 does not read <ssh-mode>", "xenserver-9 reads it"):
+    for part in ("The installer of xcp-ng-8.2", "needs <primary-disk>", "needs <source>",
+                 "line 1: the installer of xcp-ng-8.2 does not read <ssh-mode>", "xenserver-9 reads it"):
         assert part in said["msg"]

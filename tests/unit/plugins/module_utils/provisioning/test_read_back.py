@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
 
-from .installer_reading import X82, X83, XS8, XS9, read
+from .installer_reading import X82, X83, XS8, XS9, printed, read
 
 VERSIONS = (X82, X83, XS8, XS9)
 SETS = 60
@@ -111,7 +111,7 @@ def wanted(given: dict[str, Any], password: str | None) -> dict[str, Any]:
 def test_what_is_made_is_read_as_the_options_say(version: str, number: int) -> None:
     dice = random.Random(f"{version} {number}")
     given, password = options(version, dice), dice.choice(HASHES)
-    seen = read(finished(given, password), version)
+    seen = read(printed(finished(given, password)), version)
     expected = wanted(given, password)
     assert {key: seen[key] for key in expected} == expected
 

@@ -21,7 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table imp
     rows,
 )
 
-from .installer_reading import X82, X83, XS8, XS9
+from .installer_reading import X82, X83, XS8, XS9, printed
 from .test_read_back import HASHES, SETS, options
 
 EIGHT, ALL = (X82, X83, XS8), (X82, X83, XS8, XS9)
@@ -201,7 +201,7 @@ def test_what_is_made_is_what_the_table_calls_made(version: str) -> None:
     for number in range(SETS):
         dice = random.Random(f"{version} {number}")
         given: dict[str, Any] = options(version, dice)
-        made |= made_paths(finished(given, dice.choice(HASHES)))
+        made |= made_paths(printed(finished(given, dice.choice(HASHES))))
         kept = {name: given[name] if name in ("version", "sources", "driver_sources", "scripts") else None for name in given}
         disk = {"names": ["sda"], "rule": None, "raid": False, "guest_storage": True, "preserve_first_partition": None}
         upgrade |= made_paths(finished({**kept, "mode": "upgrade", "disk": disk}, None))
