@@ -37,9 +37,9 @@ kernel_name() {{
 # diskutil.py, create_raid: where there is an array of this name, XCP-ng's installer makes none, and installs to that one.
 _MADE = """
 if [ -e "/dev/{array}" ] || [ -e "/sys/block/{array}" ]; then
-    made=$(ls "/sys/block/{array}/slaves" 2>/dev/null | sort)
+    made=$(ls "/sys/block/{array}/slaves" 2>/dev/null | sort | tr '\n' ' ')
     if [ "$made" != "$wanted" ]; then
-        echo "array {array} is here already, of disks" ${{made:-"that are not known"}}, "and not of those that are meant:" $wanted >&2
+        echo "array {array} is here already, of disks ${{made:-that are not known }}and not of those that are meant: $wanted" >&2
         echo "the installer would install to it: take it apart (mdadm --stop, mdadm --zero-superblock), or take its disks out" >&2
         exit 1
     fi
@@ -49,8 +49,8 @@ _NAMED = """
 for name in {names}; do
     kernel_name "$name" >/dev/null
 done
-wanted=$(for name in {names}; do kernel_name "$name"; done | sort)
-if [ "$(echo "$wanted" | uniq -d)" ]; then
+wanted=$(for name in {names}; do kernel_name "$name"; done | sort | tr '\n' ' ')
+if [ "$(echo "$wanted" | tr ' ' '\n' | uniq -d)" ]; then
     echo "one disk is named twice: {names}" >&2
     exit 1
 fi
@@ -135,10 +135,9 @@ if [ $# -lt {wanted} ]; then
     echo "of {wanted} disks that the answer file needs, only $# are here: $*" >&2
     exit 1
 fi
-wanted=$(for name in "$@"; do echo "$name" | tr / '!'; done | sort)
 """
-_PRINT = """
-printf '%s' {text} | sed -e "s|{first}|${{1-}}|" -e "s|{second}|${{2-}}|"
+_CHOSEN = """
+wanted=$(for name in "$@"; do echo "$name" | tr / '!'; done | sort | tr '\n' ' ')
 """
 # constants.py of all installers: min_primary_disk_size. They refuse to install to less.
 _LEAST = 46 << 30
@@ -154,7 +153,9 @@ def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = (), *, ar
     Where fewer disks fit than are needed, it says so and fails, and the installer stops before it has written anything.
     """
     may = {"stopped": "holders/*", "taken": f"holders/{ARRAY}", "none": "''"}[arrays]
-    return (_HEAD + _SCRIPT + (_MADE if arrays == "taken" else "") + _PRINT).format(
+    return (_HEAD + _SCRIPT + (_CHOSEN + _MADE if arrays == "taken" else "") + """
+printf '%s' {text} | sed -e "s|{first}|$1|" -e "s|{second}|${{2-}}|"
+""").format(
         what=_WHAT.format(choose=rule["choose"]), transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, _LEAST),
         order="nr" if rule["choose"] == "largest" else "n", wanted=sum(place in text for place in PLACES), arrays=may, array=ARRAY,
         guests=shlex.join(map(device, guests)), text=shlex.quote(text), first=PLACES[0], second=PLACES[1])
@@ -162,6 +163,6 @@ def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = (), *, ar
 
 def guarded(text: str, names: Iterable[str]) -> str:
     """A script that prints an answer file with an array of these disks, unless the installer would take another array for it."""
-    return (_HEAD + _NAMED + _MADE + _PRINT).format(
+    return (_HEAD + _NAMED + _MADE + "\nprintf '%s' {text}\n").format(
         what=f"The answer file, if {ARRAY} is not yet an array of other disks.", names=shlex.join(map(device, names)), array=ARRAY,
-        text=shlex.quote(text), first=PLACES[0], second=PLACES[1])
+        text=shlex.quote(text))

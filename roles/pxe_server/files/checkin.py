@@ -15,7 +15,8 @@ installer that cannot fetch a script stops, and one whose script does not do its
 
 POST /checkin/HOST with {"token": "...", "state": "started" | "complete" | "failed"}, and {"token": "...", "state": "ready",
 "fingerprint": "AB:CD..."} when what is installed has booted: the SHA-256 of XAPI's certificate. Each state is taken once and in order.
-`started` disarms, too, before it is answered. The last state ends the token.
+`started` disarms, too, before it is answered. `failed` may come without it, and with a "reason": the script that chooses the disks has found
+none. The last state ends the token.
 
 Answers: 204 taken, 403 unknown host or wrong token (which of both is not told), 409 not now, 400, 404, 411 and 413 no check-in.
 A client gets PATIENCE seconds for its whole request, MOST_OF_ONE connections at once and LONGEST bytes; all of them together, MOST, and
@@ -51,8 +52,9 @@ LONGEST = 4096  # bytes of a request's body, and of all before it
 PATIENCE = 10.0  # seconds for a whole request
 WAITS, ANSWER = (0.0, 5.0, 30.0), 30.0  # seconds before each call-back, and for its answer
 MOST, MOST_OF_ONE = 256, 8  # connections at once
-BEFORE = {"started": "armed", "complete": "started", "failed": "started", "ready": "complete"}
+BEFORE = {"started": ("armed",), "complete": ("started",), "failed": ("armed", "started"), "ready": ("complete",)}
 LAST = ("failed", "ready")
+REASON = re.compile("[A-Za-z0-9 .,:;()_/+=-]{0,400}")
 FINGERPRINT = re.compile("([0-9A-F]{2}:){31}[0-9A-F]{2}")
 BOOT = re.compile(r"/boot/(pxelinux|grub)")
 NEIGHBOURS = Path("/proc/net/arp")
@@ -149,20 +151,22 @@ class Desk:
         file.unlink()
         return True
 
-    def take(self, host: str, token: str, state: str, fingerprint: str = "") -> None:
+    def take(self, host: str, token: str, state: str, fingerprint: str = "", reason: str = "") -> None:
         """One check-in. Raises Refused; OSError if the host could not be disarmed, and then nothing was taken."""
         with self.alone():
             known = self.read(host)
             given = hashlib.sha256(token.encode()).hexdigest()
             if not hmac.compare_digest(given, known.get("token_sha256") or NOBODY):
                 raise Refused(403, "unknown host or wrong token")
-            if known["state"] != BEFORE[state]:
+            if known["state"] not in BEFORE[state]:
                 raise Refused(409, f"{state} does not follow {known['state']}")
             known["history"].append({"state": state, "at": now()})
             known["state"] = state
             known["boot"] = {}
             if fingerprint:
                 known["fingerprint"] = fingerprint
+            if reason:
+                known["reason"] = reason
             if state in LAST:
                 known["token_sha256"] = ""
             self.write(host, known)
@@ -319,8 +323,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         host = "?"
         try:
-            host, token, state, fingerprint = self.understood()
-            self.desk.take(host, token, state, fingerprint)
+            host, token, state, fingerprint, reason = self.understood()
+            self.desk.take(host, token, state, fingerprint, reason)
         except Refused as why:
             log.warning("%s from %s: refused: %s", host, self.client_address[0], why)
             self.answer(why.status, str(why))
@@ -328,7 +332,7 @@ class Handler(BaseHTTPRequestHandler):
             log.error("%s from %s: %s", host, self.client_address[0], error)
             self.answer(500, "not taken")
         else:
-            log.info("%s from %s: %s", host, self.client_address[0], state)
+            log.info("%s from %s: %s%s", host, self.client_address[0], state, reason and f": {reason}")
             self.answer(204)
 
     def do_GET(self) -> None:
@@ -354,8 +358,8 @@ class Handler(BaseHTTPRequestHandler):
         peer, here = self.client_address[0], self.server.server_address[0]
         return self.headers.get("X-Real-IP", peer) if peer == here else str(peer)
 
-    def understood(self) -> tuple[str, str, str, str]:
-        """Host, token, state and fingerprint of the request."""
+    def understood(self) -> tuple[str, str, str, str, str]:
+        """Host, token, state, fingerprint and reason of the request."""
         path = PATH.fullmatch(self.path)
         if not path:
             raise Refused(404, "not here")
@@ -370,14 +374,16 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "no JSON") from None
         if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
             raise Refused(400, "token and state, as texts")
-        fingerprint = said.pop("fingerprint", "")
+        fingerprint, reason = said.pop("fingerprint", ""), said.pop("reason", "")
         if set(said) != {"token", "state"} or (said["state"] == "ready") != bool(FINGERPRINT.fullmatch(fingerprint)):
             raise Refused(400, "token and state, with fingerprint if that is ready, and nothing else")
+        if not REASON.fullmatch(reason) or (reason and said["state"] != "failed"):
+            raise Refused(400, "a reason goes with failed only, in plain letters")
         if not said["token"].isascii():
             raise Refused(403, "unknown host or wrong token")
         if said["state"] not in BEFORE:
             raise Refused(400, f"state is one of {', '.join(BEFORE)}")
-        return path[1], said["token"], said["state"], fingerprint
+        return path[1], said["token"], said["state"], fingerprint, reason
 
     def answer(self, status: int, text: str = "") -> None:
         body = text.encode()

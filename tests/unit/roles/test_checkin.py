@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import os
 import shutil
 import socket
 import stat
@@ -152,6 +153,24 @@ def test_started_disarms_and_complete_ends(world: World) -> None:
 def test_failed_ends_too(world: World) -> None:
     assert [world.ask("started"), world.ask("failed"), world.ask("complete")] == [204, 204, 403]
     assert world.state()["state"] == "failed"
+
+
+def failure(reason: object, state: str = "failed") -> bytes:
+    return json.dumps({"token": TOKEN, "state": state, "reason": reason}).encode()
+
+
+def test_what_finds_no_disk_says_why_and_is_not_booted_again(world: World) -> None:
+    assert world.ask(body=failure("of 2 disks that are needed, only 1 is here: sda")) == 204
+    assert world.state()["reason"] == "of 2 disks that are needed, only 1 is here: sda"
+    assert world.armed() == [False, False, False] and [each["state"] for each in world.state()["history"]] == ["armed", "failed"]
+    assert [world.ask("started"), world.boots()[0], world.said(method="GET", path=f"/start/host1-{FOLDER}")[0]] == [403, 404, 404]
+
+
+@pytest.mark.parametrize("body", [
+    failure("x", "started"), failure("{{ 1 }}"), failure("a\nb"), failure('"'), failure("x" * 401), failure(["x"]), failure(None)])
+def test_what_is_no_reason(world: World, body: bytes) -> None:
+    assert world.ask(body=body) == 400
+    assert world.state()["state"] == "armed" and "reason" not in world.state()
 
 
 def test_what_is_installed_tells_its_certificate_once(world: World) -> None:
@@ -468,11 +487,32 @@ def programs(folder: Path, *names: str) -> dict[str, str]:
     return {"PATH": str(folder)}
 
 
+def rendered(template: str, address: Any, **more: object) -> str:
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(SOURCE.parents[1] / "templates"), trim_blocks=True, autoescape=False)
+    return templates.get_template(template).render(
+        pxe_server_token=TOKEN, pxe_server_desk_url=f"http://{address[0]}:{address[1]}", pxe_server_host={"name": "host1"}, **more)
+
+
 def own_script(address: Any) -> str:
     """What an installed host checks in with."""
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(SOURCE.parents[1] / "templates"), trim_blocks=True, autoescape=False)
-    return "set -eu\n" + templates.get_template("check-in.sh.j2").render(
-        pxe_server_token=TOKEN, pxe_server_desk_url=f"http://{address[0]}:{address[1]}", pxe_server_host={"name": "host1"})
+    return "set -eu\n" + rendered("check-in.sh.j2", address)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("#!/bin/sh\nset -eu\necho left >&2\nprintf '%s' '<a>it'\"'\"'s $x</a>'\n", None),
+    ("#!/bin/sh\nset -eu\nprintf '<a>'\necho 'disk \"sdx\" is not here' >&2\nexit 1\n", "disk sdx is not here "),
+    ("#!/bin/sh\nset -eu\nfalse\n", ""), ("#!/bin/sh\nyes '${x}`y`' | head -c 5000 >&2\necho '\\ end' >&2\nexit 3", "xy " * 131 + "xy  end ")])
+def test_a_script_in_place_of_the_answer_file_tells_why_it_prints_none(world: World, tmp_path: Path, content: str, said: str | None) -> None:
+    script = tmp_path / "answers"
+    script.write_text(rendered("answers.j2", world.server.server_address[:2], pxe_server_rendered={"content": content}), encoding="utf-8")
+    done = subprocess.run(["sh", str(script), "answerfile"], check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    if said is None:
+        assert (done.returncode, done.stdout, world.state()["state"]) == (0, "<a>it's $x</a>", "armed")
+        return
+    assert (done.returncode, done.stdout, world.state()["state"]) == (1, "", "failed")
+    reason = world.state().get("reason", "")
+    assert reason == said or (len(reason) == 400 and reason.endswith(said[3:]))
+    assert world.armed() == [False, False, False]
 
 
 @pytest.mark.parametrize("program", ["curl", "wget", "python3"])

@@ -272,7 +272,7 @@ def test_disks_of_arrays(tmp_path: Path, shell: str, arrays: str, members: dict[
 @pytest.mark.parametrize("shell", ["sh", "busybox"])
 @pytest.mark.parametrize(("names", "members", "why"), [
     (("sda", "sdb"), {}, ""), ((WWN, "/dev/cciss/c0d0"), {}, ""), (("sda", "sdb"), {"md127": "sdb sda"}, ""), (("sda", "sdb"), {"md126": "sdc"}, ""),
-    ((WWN, "sdb"), {"md127": "sda sdb"}, ""), (("sda", "sdb"), {"md127": "sdc sdd"}, "of disks sdc sdd, and not of those that are meant: sda sdb"),
+    ((WWN, "sdb"), {"md127": "sda sdb"}, ""), (("sda", "sdb"), {"md127": "sdc sdd"}, "of disks sdc sdd and not of those that are meant: sda sdb"),
     (("sda", "sdb"), {"md127": "sda"}, "md127 is here already"), (("sda", "sdb"), {"md127": ""}, "of disks that are not known"),
     (("sda", WWN), {}, "one disk is named twice"), (("sda", "sdx"), {}, "disk sdx is not here")])
 def test_xcp_ng_makes_an_array_only_where_it_would_not_take_another(tmp_path: Path, shell: str, names: tuple[str, ...],
