@@ -62,6 +62,8 @@ options:
             USB, and disks that other hosts may see, which are those of Fibre Channel, iSCSI, SRP and NVMe over fabrics. A disk that
             is seen by two paths counts once, and so do the namespaces of one NVMe. Disks below 46 GiB are left out, since the
             installers refuse them.
+          - Neither are disks that a running array is made of, except for O(disk.raid) those of an array that the installer stops
+            (XenServer), or takes as it is because it is made of the same two disks (XCP-ng).
         type: dict
         suboptions:
           choose:
@@ -78,11 +80,13 @@ options:
             default: any
           min_size:
             description:
-              - Only disks of at least this size, as V(200GiB).
+              - Only disks of at least this size, as V(200GiB). Below 46 GiB is refused, since no smaller ones are chosen.
             type: str
       raid:
         description:
           - Make a RAID1 of two disks.
+          - With XCP-ng, the result is a script for C(answerfile_generator), also without O(disk.rule). If the machine has an array C(md127)
+            already that is not of these two disks, it stops the installer, which would install to that one.
           - With V(xcp-ng-8.3), O(disk.guest_storage) has to be V(false) then, since that installer looks at the array before it has
             made it, and stops. Make the local SR when the host is installed, or use O(guest_disks).
         type: bool
@@ -300,6 +304,7 @@ import traceback
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.answers import finished
+from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.disks import LEAST
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.passwords import hashed
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.table import VERSIONS
 from ansible_collections.nobloat.xen.plugins.module_utils.provisioning.values import STAGES
@@ -364,12 +369,24 @@ def password_hash(module: DiscreetModule) -> str | None:
             exception=traceback.format_exc())
 
 
+def least(size: str) -> int:
+    """Of the disks to choose. The installers need some more than what is probably a number without its unit."""
+    try:
+        bytes_ = to_bytes(size)
+    except ValueError as error:
+        raise ValueError(f"disk.rule.min_size: {error}") from None
+    if bytes_ < LEAST:
+        raise ValueError(f"disk.rule.min_size: {size} is below the {LEAST >> 30} GiB that the installers need anyway; "
+                         "write for example 200GiB.")
+    return bytes_
+
+
 def main() -> None:
     module = DiscreetModule(SPEC, supports_check_mode=True, hidden=SECRETS)
     rule = (module.params["disk"] or {}).get("rule")
     try:
         if rule and rule["min_size"]:
-            rule["min_size"] = to_bytes(rule["min_size"])
+            rule["min_size"] = least(rule["min_size"])
         content = finished(module.params, password_hash(module), module.warn)
     except ValueError as error:
         module.fail_json(msg=str(error))

@@ -55,8 +55,8 @@ if [ "$(echo "$wanted" | tr ' ' '\n' | uniq -d)" ]; then
     exit 1
 fi
 """
-_WHAT = "Disks are chosen where the installer runs: the {choose} ones. Not those that are removable, read-only or hidden, hang on USB,\n" \
-        "# may be seen by other hosts, or are part of an array. Of one disk that is seen twice, the first."
+_WHAT = """Disks are chosen where the installer runs: the {choose} ones. Not those that are removable, read-only or hidden, hang on USB,
+# may be seen by other hosts, or are part of an array. Of one disk that is seen twice, the first."""
 _SCRIPT = """
 value() {{ cat "$1" 2>/dev/null || echo "$2"; }}
 
@@ -140,7 +140,7 @@ _CHOSEN = """
 wanted=$(for name in "$@"; do echo "$name" | tr / '!'; done | sort | tr '\n' ' ')
 """
 # constants.py of all installers: min_primary_disk_size. They refuse to install to less.
-_LEAST = 46 << 30
+LEAST = 46 << 30
 _TRANSPORTS = {"nvme": "*/nvme/*|*/nvme-subsystem/*", "sata": "*/ata[0-9]*", "any": "*"}
 
 
@@ -156,7 +156,7 @@ def generator(text: str, rule: dict[str, Any], guests: Iterable[str] = (), *, ar
     return (_HEAD + _SCRIPT + (_CHOSEN + _MADE if arrays == "taken" else "") + """
 printf '%s' {text} | sed -e "s|{first}|$1|" -e "s|{second}|${{2-}}|"
 """).format(
-        what=_WHAT.format(choose=rule["choose"]), transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, _LEAST),
+        what=_WHAT.format(choose=rule["choose"]), transport=_TRANSPORTS[rule["transport"]], minimum=max(rule["min_size"] or 0, LEAST),
         order="nr" if rule["choose"] == "largest" else "n", wanted=sum(place in text for place in PLACES), arrays=may, array=ARRAY,
         guests=shlex.join(map(device, guests)), text=shlex.quote(text), first=PLACES[0], second=PLACES[1])
 

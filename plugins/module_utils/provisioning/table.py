@@ -42,7 +42,9 @@ def _old(now: str) -> Check:
 
 def _xfs(text: str) -> str:
     """Beside lvm and ext, installers take the type that a file on their medium names (doc/features.txt): largeblock for XCP-ng 8.3."""
-    return "the installer takes xfs only if its medium names it in the file large-block-capable-sr-type; else it stops" if text == "xfs" else ""
+    if text != "xfs":
+        return ""
+    return "the installer takes xfs only if its medium names it in the file large-block-capable-sr-type; else it stops"
 
 
 _OFF = v.when_false("signatures of packages are not checked; anybody between may give other ones")
@@ -114,7 +116,7 @@ TABLE = (
     Row("primary-disk@fs-type", v.one_of("ext3", "ext4"), (XS9,), unmade=_PLAIN),
     Row("raid", None, XCP, made=True, many=True),
     Row("raid@device", v.array, XCP, made=True, required=True),
-    Row("raid/disk", v.disk, XCP, made=True, required=True, many=True),
+    Row("raid/disk", v.member, XCP, made=True, required=True, many=True),
     Row("guest-disk", v.local_disk, made=True, many=True),
     Row("guest-disks", None, many=True, unmade=_AROUND),
     Row("guest-disks/guest-disk", v.local_disk, many=True, unmade=_AROUND),

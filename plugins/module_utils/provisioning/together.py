@@ -81,7 +81,8 @@ def _disks(root: Node, version: str) -> Iterator[Found]:
         if name in arrays:
             yield Found(raid, f"<raid>: {name} is there twice")
         arrays[name] = raid
-        yield Found(raid, f"<raid>: if the machine has an array {name} already, the installer makes none, and installs to that one", warning=True)
+        yield Found(raid, f"<raid>: if the machine has an array {name} already, the installer makes none, and installs to that one",
+                    warning=True)
         if len(raid.all("disk")) < 2:
             yield Found(raid, "<raid> needs two different disks, or more")
         for disk in raid.all("disk"):
@@ -104,6 +105,10 @@ def _disks(root: Node, version: str) -> Iterator[Found]:
             yield Found(raid, f"<raid>: nothing is installed to {name}; name it in <primary-disk>")
     if version == X83:
         yield from _early(root, arrays)
+    for node in root.all("primary-disk"):
+        if v.device(node.text) in arrays and node.attributes.get("preserve-first-partition") in v.TRUE:
+            yield Found(node, "<primary-disk>: the installer wipes the disks of which it makes an array, with their first partitions; "
+                              "leave out preserve-first-partition=")
     zapped = root.all("zap-utility-partitions")
     if zapped and any("preserve-first-partition" in node.attributes for node in root.all("primary-disk")):
         yield Found(zapped[0], "<zap-utility-partitions> overrides preserve-first-partition=; write only the latter")
@@ -178,8 +183,15 @@ def _names(root: Node) -> Iterator[Found]:
     for node in root.all("ssh-mode"):
         sshd = [each for each in root.all("service") if each.attributes.get("name") == "sshd"]
         if sshd and sshd[0].attributes.get("state") == contrary.get(node.text.lower()):
-            yield Found(node, f"<ssh-mode>: {node.text} overrides that service sshd is {contrary[node.text.lower()]}; write only one of them")
+            state = contrary[node.text.lower()]
+            yield Found(node, f"<ssh-mode>: {node.text} overrides that service sshd is {state}; write only one of them")
     servers = root.all("name-server", "nameserver")
+    if len(servers) > 3:
+        yield Found(servers[3], f"<{servers[3].name}>: hosts ask the first three name servers only", warning=True)
+    own = {part.text.partition("/")[0] for node in root.all("admin-interface") for part in node.all("ipaddr", "ip", "ipv6")}
+    for node in (*servers, *root.all("ntp-server", "ntp-servers")):
+        if node.text in own:
+            yield Found(node, f"<{node.name}>: {node.text} is the host itself")
     if servers and all(node.attributes.get("proto") != "static" for node in root.all("admin-interface")):
         yield Found(servers[0], f"<{servers[0].name}> counts with a static IPv4 address only; else those of DHCP do", warning=True)
 

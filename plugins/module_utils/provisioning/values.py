@@ -41,7 +41,7 @@ def any_case(*words: str) -> Check:
 
 
 def whole(first: int, last: int) -> Check:
-    return lambda text: "" if re.fullmatch("[0-9]{1,9}", text) and first <= int(text) <= last \
+    return lambda text: "" if re.fullmatch("[1-9][0-9]{0,8}", text) and first <= int(text) <= last \
         else f"'{text}' is not a number from {first} to {last}"
 
 
@@ -77,7 +77,7 @@ nic = like(r"eth(0|[1-9]\d*)", "a NIC as the installer names them; write for exa
 mac = like(r"(?i)(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", "a valid MAC address of a NIC; write for example 02:66:00:00:01:00")
 array = like(r"(/dev/)?md\d+", "a valid array; write for example md127")
 # What the installer puts .service behind.
-service = like(r"(?!.*\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$)[\w@:.-]+",
+service = like(r"(?!.*\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$)\w[\w@:.-]*",
                "a valid service; write for example sshd, without .service or another kind of unit")
 
 
@@ -115,12 +115,19 @@ def local_disk(text: str) -> str:
     return disk(text)
 
 
+def member(text: str) -> str:
+    """For an array: neither one itself, nor what device mapper has put together."""
+    if re.match(r"md[/_\d]", device(text)):
+        return f"'{text}' is an array itself; write the names of disks, for example sda"
+    return local_disk(text).replace("part of the local SR", "part of an array")
+
+
 def disk_pair(text: str) -> str:
     """One disk, or two for swraid= with a comma between, of which one may be missing."""
     parts = text.split(",")
     if len(parts) == 1:
         return disk(text)
-    return next((why for part in parts if part != "missing" and (why := disk(part))), "")
+    return next((why for part in parts if part != "missing" and (why := member(part))), "")
 
 
 # ---- addresses
@@ -134,6 +141,8 @@ def address(version: int) -> Check:
             return wrong
         if given.version != version or "%" in text:
             return wrong
+        if version == 4 and given.is_link_local:
+            return f"'{text}' is link-local; hosts keep these addresses for themselves"
         reserved = given.is_reserved if version == 4 else text.lower().startswith("::ffff:")
         if given.is_multicast or given.is_unspecified or given.is_loopback or reserved:
             return f"'{text}' is not the address of one machine"
@@ -154,9 +163,11 @@ def netmask(text: str) -> str:
 
 
 def interface6(text: str) -> str:
-    bare, slash, _length = text.partition("/")
+    bare, slash, length = text.partition("/")
     try:
         bits = ipaddress.IPv6Interface(text).network.prefixlen if slash else 0
+        if slash and str(bits) != length:  # with a zero before it, it is octal for the host
+            raise ValueError
     except ValueError:
         return f"'{text}' is not a valid IPv6 address with its prefix; write for example fd00::5/64"
     if not bits or bits == 128:
@@ -253,6 +264,8 @@ def _url(text: str, *, script: bool) -> str:
         return why
     if script and parts.path[-1:] in ("", "/"):
         return f"{_shown(text)} does not name a file; write the address of the script"
+    if not script and parts.path.lower().endswith((".iso", "/.treeinfo")):
+        return f"{_shown(text)} is a file; write the folder that has the content of the ISO, with .treeinfo in it"
     if not script and ("?" in text or "#" in text):
         return f"{_shown(text)} has a query or a fragment; the installer puts names of files behind it. Write it without"
     return ""

@@ -15,8 +15,8 @@ installer that cannot fetch a script stops, and one whose script does not do its
 
 POST /checkin/HOST with {"token": "...", "state": "started" | "complete" | "failed"}, and {"token": "...", "state": "ready",
 "fingerprint": "AB:CD..."} when what is installed has booted: the SHA-256 of XAPI's certificate. Each state is taken once and in order.
-`started` disarms, too, before it is answered. `failed` may come without it, and with a "reason": the script that chooses the disks has found
-none. The last state ends the token.
+`started` disarms, too, before it is answered. `failed` may come without it, and with a "reason": the script that chooses the disks
+has found none. The last state ends the token.
 
 Answers: 204 taken, 403 unknown host or wrong token (which of both is not told), 409 not now, 400, 404, 411 and 413 no check-in.
 A client gets PATIENCE seconds for its whole request, MOST_OF_ONE connections at once and LONGEST bytes; all of them together, MOST, and

@@ -159,7 +159,8 @@ MISTAKES = [
           ("fd00::5", "fd00::1", "has no prefix"), ("fd00::5/64", "fd01::1", "not in"), ("fd00::5/64", "fd00::5", "itself"),
           ("fd00::5/64", "fd00::", "not the address of a host"), ("fd00::/64", "fd00::1", "not the address of a host"),
           ("ff02::1/64", "fe80::1", "one machine"), ("fe80::5/64", "fe80::1", "link-local"),
-          ("::ffff:10.0.0.5/96", "fe80::1", "machine"), ("fd00::5/64", "10.0.0.1", "IPv6"), ("fd00::5/200", "fd00::1", "not a valid IPv6"))),
+          ("::ffff:10.0.0.5/96", "fe80::1", "machine"), ("fd00::5/64", "10.0.0.1", "IPv6"),
+          ("fd00::5/200", "fd00::1", "not a valid IPv6"))),
     ('proto="static" vlan', 'proto="none" protov6="none" vlan', 6, "IPv4 or IPv6", ALL),
     ('vlan="20"', 'vlan=""', 6, "number", ALL),
     *(("<name-server>10.0.0.1<", f"<name-server>{name}<", 12, word, ALL) for name, word in (("0.0.0.0", "one machine"), ("", "address"))),
@@ -235,13 +236,31 @@ MISTAKES = [
      "blanks and comments", XS9),
     # networks of one host
     (">255.255.255.0<", ">255.255.255.255<", 8, "without any other host", ALL),
-    (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>fd00::5/128</ipv6><gatewayv6/>', 6, "without any other host", ALL),
+    (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>fd00::5/128</ipv6><gatewayv6/>', 6, "any other host", ALL),
     (' proto="static" vlan="20">', ' proto="static" protov6="static"><ipv6>fd00::5/0</ipv6><gatewayv6/>', 6, "no prefix", ALL),
     # logins that the installers cannot make
     *(('type="url">http://10.0.0.1/first-boot', f'type="url">{kind}://me:secret@10.0.0.1/first-boot', 18, "cannot log in", (*ALL[:1], *XS9))
       for kind in ("http", "https")),
     *(('type="url">http://10.0.0.1/xcp-ng/', f'type="url">http://{who}@10.0.0.1/', 5, "would log in without", ALL)
       for who in ("me", "me:", ":secret")),
+    # what systemctl and iproute2 read as something else
+    ('name="sshd"', 'name="-f"', 17, "not a valid service", ALL), ('name="sshd"', 'name=".x"', 17, "not a valid service", ALL),
+    *((' proto="static" vlan="20">', f' proto="static" protov6="static"><ipv6>fd00::5/{length}</ipv6><gatewayv6/>', 6, "valid IPv6", ALL)
+      for length in ("064", "+64", "6 4", "0064")),
+    # addresses that lead nowhere
+    (">10.0.0.5<", ">169.254.7.5<", 7, "link-local", ALL), ("<name-server>10.0.0.1<", "<name-server>169.254.0.1<", 12, "address", ALL),
+    ("<name-server>10.0.0.1<", "<name-server>10.0.0.5<", 12, "is the host itself", ALL),
+    (">ntp.example.com<", ">10.0.0.5<", 15, "is the host itself", ALL),
+    *(('type="url">http://10.0.0.1/xcp-ng/', f'type="url">http://10.0.0.1/{file}', 5, "is a file", ALL) for file in (
+        "xcp-ng-8.3.iso", "XCP.ISO", "xcp-ng/.treeinfo")),
+    # arrays of what is none of a host's own disks
+    *(("sda</primary-disk>", f"md127</primary-disk>{RAID}".replace("sda", name), 3, word, XCP) for name, word in (
+        ("md0", "is an array itself"), ("/dev/md/x", "is an array itself"), ("dm-0", "part of an array"),
+        ("mapper/mpatha", "part of an array"))),
+    *(('guest-storage="true">sda<', f'swraid="true">sdc,{name}<', 3, word, XENSERVER) for name, word in (
+        ("md126", "is an array itself"), ("mapper/mpatha", "part of an array"))),
+    *(('guest-storage="true">sda</primary-disk>', f'guest-storage="no" preserve-first-partition="{keep}">md127</primary-disk>{RAID}', 3,
+       "wipes the disks", XCP) for keep in ("true", "yes")),
     # logins that would take minutes
     *((HASH, text, 11, "crypt(3)", ALL) for text in ("$6$rounds=99999999$salt$" + "a" * 86, "$5$rounds=999999999$salt$" + "a" * 43)),
 ]
@@ -294,6 +313,9 @@ RIGHT = [
     ('type="url">http://10.0.0.1/first-boot', 'type="url">http://me:secret@10.0.0.1/first-boot', ALL[1:3]),
     ('type="url">http://10.0.0.1/first-boot', 'type="url">ftp://me:secret@10.0.0.1/first-boot', ALL),
     (HASH, "$6$rounds=9999999$salt$" + "a" * 86, ALL),
+    ("<name-server>10.0.0.1</name-server>", "".join(f"<name-server>10.0.0.{n}</name-server>" for n in (1, 2, 3)), ALL),
+    ('guest-storage="true">sda</primary-disk>', f'guest-storage="no" preserve-first-partition="no">md127</primary-disk>{RAID}', XCP),
+    ('guest-storage="true">sda<', 'swraid="true" preserve-first-partition="yes">sda,sdc<', XENSERVER),
 ]
 # What is read as it says, and warned of.
 WARNED = [
@@ -317,6 +339,7 @@ WARNED = [
     ("  <script", '  <bootloader write-boot-entry="no"/><script', "firmware has to find", ALL),
     (' sr-type="ext"', ' sr-type="xfs"', "large-block-capable-sr-type", XENSERVER),
     ('guest-storage="true">sda</primary-disk>', f'guest-storage="no">md127</primary-disk>{RAID}', "installs to that one", XCP),
+    ("<name-server>10.0.0.1</name-server>", "".join(f"<name-server>10.0.0.{n}</name-server>" for n in (1, 2, 3, 4)), "first three", ALL),
     (' sr-type="ext"', ' srtype="largeblock"', "write sr-type", ALL[1:2]), (' sr-type="ext"', ' srtype="xfs"', "write sr-type", XENSERVER),
 ]
 

@@ -248,13 +248,15 @@ ANY: dict[str, Any] = {"choose": "smallest", "transport": "any", "min_size": Non
 @pytest.mark.parametrize("shell", ["sh", "busybox"])
 @pytest.mark.parametrize(("arrays", "members", "chosen"), [
     # for one disk: none that an array holds, whole or in part
-    ("none", {"md127": "sda sdb"}, "sdc"), ("none", {"md0": "sda1 sdb1", "md1": "sda2 sdb2"}, "sdc"), ("none", {"md126": "sdc sdd"}, "sda"),
-    ("none", {"md127": "sda sdb", "md126": "sdc sdd"}, "-"),
+    ("none", {"md127": "sda sdb"}, "sdc"), ("none", {"md0": "sda1 sdb1", "md1": "sda2 sdb2"}, "sdc"),
+    ("none", {"md126": "sdc sdd"}, "sda"), ("none", {"md127": "sda sdb", "md126": "sdc sdd"}, "-"),
     # XenServer stops the arrays of the disks that it takes, but not those of their parts
-    ("stopped", {"md127": "sda sdb"}, "sda sdb"), ("stopped", {"md126": "sdb sdd"}, "sda sdb"), ("stopped", {"md0": "sda1 sdb1"}, "sdc sdd"),
+    ("stopped", {"md127": "sda sdb"}, "sda sdb"), ("stopped", {"md126": "sdb sdd"}, "sda sdb"),
+    ("stopped", {"md0": "sda1 sdb1"}, "sdc sdd"),
     # XCP-ng takes md127 as it is
     ("taken", {}, "sda sdb"), ("taken", {"md127": "sda sdb"}, "sda sdb"), ("taken", {"md126": "sda sdb"}, "sdc sdd"),
-    ("taken", {"md127": "sdc sdd"}, "!"), ("taken", {"md127": "sda sdd"}, "!"), ("taken", {"md127": "sda"}, "!"), ("taken", {"md127": ""}, "!"),
+    ("taken", {"md127": "sdc sdd"}, "!"), ("taken", {"md127": "sda sdd"}, "!"), ("taken", {"md127": "sda"}, "!"),
+    ("taken", {"md127": ""}, "!"),
     ("taken", {"md127": "sda sdb sdc"}, "!"), ("taken", {"md127": "sda1 sdb1"}, "!"), ("taken", {"md0": "sda1", "md126": "sdb"}, "sdc sdd"),
 ])
 def test_disks_of_arrays(tmp_path: Path, shell: str, arrays: str, members: dict[str, str], chosen: str) -> None:
@@ -271,8 +273,9 @@ def test_disks_of_arrays(tmp_path: Path, shell: str, arrays: str, members: dict[
 
 @pytest.mark.parametrize("shell", ["sh", "busybox"])
 @pytest.mark.parametrize(("names", "members", "why"), [
-    (("sda", "sdb"), {}, ""), ((WWN, "/dev/cciss/c0d0"), {}, ""), (("sda", "sdb"), {"md127": "sdb sda"}, ""), (("sda", "sdb"), {"md126": "sdc"}, ""),
-    ((WWN, "sdb"), {"md127": "sda sdb"}, ""), (("sda", "sdb"), {"md127": "sdc sdd"}, "of disks sdc sdd and not of those that are meant: sda sdb"),
+    (("sda", "sdb"), {}, ""), ((WWN, "/dev/cciss/c0d0"), {}, ""), (("sda", "sdb"), {"md127": "sdb sda"}, ""),
+    (("sda", "sdb"), {"md126": "sdc"}, ""), ((WWN, "sdb"), {"md127": "sda sdb"}, ""),
+    (("sda", "sdb"), {"md127": "sdc sdd"}, "of disks sdc sdd and not of those that are meant: sda sdb"),
     (("sda", "sdb"), {"md127": "sda"}, "md127 is here already"), (("sda", "sdb"), {"md127": ""}, "of disks that are not known"),
     (("sda", WWN), {}, "one disk is named twice"), (("sda", "sdx"), {}, "disk sdx is not here")])
 def test_xcp_ng_makes_an_array_only_where_it_would_not_take_another(tmp_path: Path, shell: str, names: tuple[str, ...],

@@ -52,6 +52,14 @@ def test_the_kernel_is_told_whether_it_is_a_script(tmp_path: Path, version: str,
     assert said["kernel_argument"] == argument and said["content"].startswith("#!/bin/sh\n") == (argument == "answerfile_generator")
 
 
+@pytest.mark.parametrize(("size", "why"), [
+    ("200", "200 is below the 46 GiB that the installers need anyway; write for example 200GiB."), ("0", "below"), ("45GiB", "below"),
+    ("big", "disk.rule.min_size: 'big' is not a size"), ("-5GiB", "is not a size"), ("46GiB", "")])
+def test_least_sizes(tmp_path: Path, size: str, why: str) -> None:
+    said = run(tmp_path, **{**FRESH, "disk": {"rule": {"min_size": size}}})
+    assert bool(said.get("failed")) == bool(why) and why in said.get("msg", "")
+
+
 def test_warnings(tmp_path: Path) -> None:
     warnings = run(tmp_path, **FRESH, dns=["10.0.0.1"])["warnings"]
     assert len(warnings) == 1 and "dns counts with a static IPv4 address only" in json.dumps(warnings)

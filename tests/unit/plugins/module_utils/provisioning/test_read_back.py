@@ -60,7 +60,8 @@ def options(version: str, dice: random.Random) -> dict[str, Any]:
         "version": version, "content": None, "mode": "fresh", "sr_type": dice.choice(SR_TYPES[version]),
         "disk": {"names": names[: 2 if raid else 1], "rule": None, "raid": raid,
                  "guest_storage": dice.random() < 0.7 and not (raid and version == X83),
-                 "preserve_first_partition": dice.choice([None, "true", "false", "if-utility"])},
+                 "preserve_first_partition": dice.choice(
+                     [None, "false", "if-utility", *(() if raid and version in (X82, X83) else ("true",))])},
         "guest_disks": dice.choice([None, [], names[3:]]), "sources": dice.sample(SOURCES, dice.randint(1, 2)),
         "driver_sources": dice.choice([None, dice.sample(SOURCES, 1)]), "interface": interface(dice),
         "dns": dice.choice([None, ["10.0.0.1"], ["10.0.0.1", "fd00::53"]]),
