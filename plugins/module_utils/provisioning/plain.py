@@ -16,7 +16,8 @@ from typing import Any
 
 _FOLDER = (re.compile(r"(/[A-Za-z0-9._+@-]+)+"), "an absolute path of letters, digits and ._+@-")
 _FILE = (re.compile(r"([A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*)?"), "a path in the image, of letters, digits and ._+@-")
-_NAME = (re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"), "a name of small letters, digits, dots, dashes and underscores")
+_NAME = (re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?"), "a name of small letters, digits, dots and dashes, as the check-in has it")
+_FOLDER_NAME = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"), "a name of letters, digits, dots, dashes and underscores")
 _HOST = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"), "a host name")
 _WHERE = (re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+"), "a host name or an address")
 _MAC = (re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"), "a MAC, as 02:66:00:00:01:00")
@@ -28,7 +29,7 @@ _LINE = (re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\"'`\\]*"), "one line with
 
 _BOOT = {"hypervisor": _FILE, "kernel": _FILE, "initrd": _FILE, "hypervisor_arguments": _ARGUMENTS, "kernel_arguments": _ARGUMENTS}
 _SERVER = {"root": _FOLDER, "interface": _NIC, "address": _ADDRESS, "dhcp_range": _RANGE, "dhcp_options": _LINE}
-_IMAGE = {"name": _NAME, "iso": _FOLDER, "tree": _FOLDER}
+_IMAGE = {"name": _FOLDER_NAME, "iso": _FOLDER, "tree": _FOLDER}
 _HOSTS = {"name": _NAME, "mac": _MAC, "kernel_arguments": _ARGUMENTS}
 _FIRST = {"hostname": _HOST, "ntp_servers": _WHERE}
 _BOND = {"members": _NIC, "network": _LINE}

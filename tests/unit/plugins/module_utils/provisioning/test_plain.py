@@ -92,3 +92,16 @@ def test_answers_are_a_dictionary(answers: Any) -> None:
     changed["hosts"][0]["answers"] = answers
     (problem,) = problems(**changed)
     assert "dictionary" in problem
+
+
+@pytest.mark.parametrize(("name", "host", "image"), [
+    ("xcp3", True, True), ("xcp-3.hall", True, True), ("XenServer8", False, True), ("xcp_3", False, True), (".xcp", False, False),
+    ("a/b", False, False), ("..", False, False), ("", False, False),
+])  # fmt: skip
+def test_names_of_hosts_and_of_images(name: str, host: bool, image: bool) -> None:
+    """An image is a folder; a host is what its check-in says, which knows neither capitals nor underscores."""
+    for kind, right in (("hosts", host), ("images", image)):
+        changed = copy.deepcopy(GOOD)
+        changed[kind][0]["name"] = name
+        found = problems(**changed)
+        assert (found == []) == right and (right or f"name is {name!r}, and has to be a name of" in found[0])
