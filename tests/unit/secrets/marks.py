@@ -42,9 +42,9 @@ def in_base64(text: str) -> Iterator[str]:
         yield encoded[4 if before else 0:-2]
 
 
-def pattern(key: str, sessions: list[str]) -> re.Pattern[str]:
-    """What finds a mark as it is, in base64 or in hexadecimal; a hash of crypt(3); a line of a private key; a session."""
+def pattern(key: str, others: list[str]) -> re.Pattern[str]:
+    """What finds a mark as it is, in base64 or in hexadecimal; a hash of crypt(3); a line of a private key; other secrets."""
     lines = key.splitlines()[1:-1]
     changed = [line.replace("A", "B") for line in lines]
-    words = [CORE, CORE.encode().hex(), *in_base64(CORE), *lines, *changed, *sessions]
+    words = [CORE, CORE.encode().hex(), *lines, *changed, *others, *(part for text in (CORE, *others) for part in in_base64(text))]
     return re.compile("|".join([*map(re.escape, words), r"\$[56]\$[^\s\"'\\]{8,}"]))

@@ -23,7 +23,7 @@ PASSWORDS = {"pool": MARKS["pool"], "fresh": MARKS["install"]}
 # Which pool the nodes of which guest belong to; a leg of it is on both of them.
 NODES = {
     "good": "mirror_guest-good-0", "bad": "mirror_guest-refused-0", "late": "mirror_guest-refused-1", "seen": "mirror_facts-good-0",
-    "unseen": "mirror_facts-refused-0",
+    "unseen": "mirror_facts-refused-0", "own": "mirror_import-refused-1",
 }
 
 
@@ -71,7 +71,8 @@ def plays(look: bool) -> list[dict[str, Any]]:
         "hosts": [f"{role}-{kind}-{number}" for kind in ("good", "refused") if kind in run],
         "tasks": [{
             "name": role,
-            "block": [{"name": role, "include_role": {"name": f"nobloat.xen.{role}", "tasks_from": run.get("enter", "main")}}],
+            "block": [{"name": role, "include_role": {"name": f"nobloat.xen.{role}", "tasks_from": run.get("enter", "main")},
+                       "vars": run.get("vars", {})}],
             "rescue": [{"name": "The play goes on", "debug": {"msg": "It failed."}}],
         }],
     } for role, number, run in runs() if run.get("look", False) == look]
@@ -84,7 +85,7 @@ def nodes(pools: dict[str, str]) -> dict[str, Any]:
         leg = {"name": f"{guest}-data", "vg": "vg0", "size": 1 << 30, "tags": [f"nobloat.guest={guest}", "nobloat.disk=data"],
                "lease": None, "snapshot_of": None}
         export = {"name": leg["name"], "iqn": f"iqn.2026-11.test:{guest}", "portals": ["127.0.0.1:3260"], "initiators": [], "enabled": True,
-                  "chap_username": ""}
+                  "chap_username": "nobloat" if guest == "own" else ""}
         for number, host in enumerate(("first", "second")):
             said = {"legs": [{**leg, "tags": [*leg["tags"], f"nobloat.slot={number}"]}], "exports": [export], "imports": [], "names": [],
                     "vgs": [], "initiator": ""}
@@ -114,6 +115,10 @@ class Played:
         for name in ("work", "notes", "kept", "inventory", "inventory/group_vars", "few", "work/tmp"):
             (folder / name).mkdir(mode=0o700)
         self._strangers()
+        for name, secret in {"given": MARKS["chap"], "wrong": f"NULL{MARKS['chap']}"}.items():
+            (self.kept / name).mkdir()
+            (self.kept / name / "node.chap").touch(mode=0o600)
+            (self.kept / name / "node.chap").write_text(secret, encoding="ascii")
         certificate, self.key = pem("first")
         marks = {name: {"__ansible_unsafe": text} for name, text in {**MARKS, "key": self.key}.items()}
         self._write("inventory/group_vars/all.json", {
@@ -174,7 +179,8 @@ class Played:
         return [json.loads(line) for line in (self.notes / "outcomes").read_text(encoding="utf-8").splitlines()]
 
     def secret(self) -> re.Pattern[str]:
-        """What finds a secret in a text: also the session that module `session` has left."""
+        """What finds a secret in a text: also the session that module `session` has left, and what role mirror_export has made."""
         sessions = [json.loads(path.read_text(encoding="utf-8"))["reference"] for path in self.work.rglob("nobloat-xen-session-*")]
-        assert sessions
-        return pattern(self.key, sessions)
+        made = (self.kept / "made/node.chap").read_text(encoding="utf-8").split()
+        assert sessions and len(made) == 1
+        return pattern(self.key, [*sessions, *made])

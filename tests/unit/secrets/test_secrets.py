@@ -92,13 +92,14 @@ def test_what_others_see_meanwhile(played: Played) -> None:
 
 
 def test_what_is_left(played: Played) -> None:
-    """Log, temporary files, caches, pages. A backup of a database has all secrets; it and sessions are for their owners only."""
+    """Log, temporary files, caches, pages. A backup of a database has all secrets; it, sessions and the secrets of nodes are for their
+    owners only."""
     secret, kept = played.secret(), []
     for path in [*played.work.rglob("*"), *played.kept.rglob("*")]:
         if path.is_file() and secret.search(path.read_text(encoding="utf-8", errors="replace")):
             kept.append(path.name if path.suffix else path.name.rpartition("-")[0])
             assert path.stat().st_mode & 0o077 == 0
-    assert set(kept) == {"pool.xml", "nobloat-xen-session"}
+    assert set(kept) == {"pool.xml", "nobloat-xen-session", "node.chap"}
     assert {"log", "inventory-cache"} <= {path.name for path in played.work.iterdir()}
     assert (played.kept / "page.html").exists()
 
