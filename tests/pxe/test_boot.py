@@ -110,7 +110,7 @@ def test_a_server_is_prepared(job: Job, server: Server) -> None:
 def test_an_answer_file_that_would_not_be_read_is_refused(job: Job) -> None:
     interface = {"mac": MACS["bios1"], "ip_mode": "static", "ip": "10.66.0.5/24", "gateway": "10.66.1.1"}
     done = job.run(answers={"sr_type": "ext", "disk": {"names": ["vda"]}, "interface": interface})
-    assert done.rc and "gateway 10.66.1.1 is not in 10.66.0.0/24" in done.stdout
+    assert done.rc and "interface.gateway: 10.66.1.1 is not in 10.66.0.0/24" in done.stdout
 
 
 def test_an_installer_whose_check_in_is_refused_installs_nothing(job: Job, machines: dict[str, Machine], server: Server) -> None:
