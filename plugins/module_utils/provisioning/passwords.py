@@ -32,8 +32,8 @@ def hashed(password: str, known: str = "") -> str:
     if _LOCK.fullmatch(password):
         raise ValueError("root_password looks like that of a locked account. Write !! to be asked for it at the first boot.")
     if _HASH_LIKE.match(password.lstrip()):
-        raise ValueError("root_password looks like a hash, but is none that the host can check: it has to be a whole one of "
-                         "$6$, $5$ or $1$, as openssl passwd -6 prints it.")
+        raise ValueError("root_password looks like a hash that the host cannot check. Write a whole one of $6$, $5$ or $1$, "
+                         "as openssl passwd -6 prints it.")
     from passlib.hash import sha512_crypt
 
     for old in _OURS.findall(known):
