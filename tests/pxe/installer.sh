@@ -5,7 +5,7 @@
 #
 # Stands in for the installer: /init of a tiny initrd. What it does with an answer file it does as the installer of XCP-ng does:
 # it fetches what the kernel's command line names, runs the scripts of each stage with the installer's arguments, fails if one
-# cannot be fetched, and does not care what they return.
+# cannot be fetched, and does not care what they return. What makes the answer file has to succeed, though.
 PATH=/bin
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /tmp /mnt
@@ -19,7 +19,7 @@ off() { sync; poweroff -f; }
 while read -r module; do insmod "/modules/$module"; done </modules/order
 # shellcheck disable=SC2013
 for word in $(cat /proc/cmdline); do
-    case $word in answerfile=*) url=${word#answerfile=} ;; esac
+    case $word in answerfile=*|answerfile_generator=*) url=${word#*=} ;; esac
 done
 say "arguments: $(cat /proc/cmdline)"
 [ -n "$url" ] || { say 'no answer file'; off; }
@@ -27,6 +27,11 @@ ip link set eth0 up
 udhcpc -q -n -t 10 -T 2 -i eth0 -s /bin/lease || { say 'no lease'; off; }
 
 wget -q -O /tmp/answers "$url" || { say "no $url"; off; }
+if grep -q '^#!' /tmp/answers; then
+    mv /tmp/answers /tmp/generator
+    chmod 0500 /tmp/generator
+    XS_STAGE=answerfile /tmp/generator >/tmp/answers || { say 'no answer file was made'; off; }
+fi
 mac=$(cat /sys/class/net/eth0/address)
 if ! grep -q '^<installation ' /tmp/answers || ! grep -q "<admin-interface hwaddr=\"$mac\"" /tmp/answers; then
     say "this is not the answer file of $mac:"

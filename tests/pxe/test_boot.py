@@ -127,6 +127,19 @@ def test_an_installer_whose_check_in_is_refused_installs_nothing(job: Job, machi
     assert server.check_in("bios1", token, "started") == 403
 
 
+def test_a_machine_without_the_disks_that_are_meant_tells_why(job: Job, machines: dict[str, Machine], server: Server) -> None:
+    """Its disk is smaller than the installers need. Nothing is written, and it is not booted into the installer again."""
+    answers = {"sr_type": "ext", "disk": {"rule": {"choose": "smallest"}}}
+    assert job.run("arm", pxe_server_arm=["bios1"], image="linux", answers=answers).ok().changed
+    console = machines["bios1"].boot()
+    assert "of 1 disks that the answer file needs, only 0 are here" in console and "INSTALLER: no answer file was made" in console
+    assert machines["bios1"].blank() and "bios1" not in server.sh(ARMED)
+    assert [each["state"] for each in state(server, "bios1")["history"]] == ["armed", "failed"]
+    done = job.run("wait", pxe_server_wait=["bios1"])
+    assert done.rc and "bios1: the installer says that it failed: of 1 disks that the answer file needs, only 0 are here" in done.stdout
+    job.run("arm", pxe_server_arm=["bios1"]).ok()
+
+
 @pytest.mark.parametrize("name", MACS)
 def test_a_machine_is_installed_once(name: str, job: Job, machines: dict[str, Machine], server: Server) -> None:
     machine = machines[name]
