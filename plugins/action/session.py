@@ -6,26 +6,39 @@
 meta/runtime.yml leads all of them here; the file has the name of one, because an action needs a module that documents it.
 A play may be for the pool's hosts and have `become: true`: neither matters to an API. An explicit `delegate_to` is kept.
 At -v it prints the module's progress while it runs.
+
+A module runs in a fork of Ansible's worker (plugin_utils/direct.py), with all that it imports: this plugin is loaded in
+Ansible's main process, before workers are forked. Ansible's own way, with a new interpreter, is taken for `async`, on another
+machine, with variables of `environment` that only a new interpreter heeds, and where the variable nobloat_xen_direct is false.
 """
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from sys import executable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible.utils.display import Display
 from ansible_collections.nobloat.xen.plugins.module_utils.module import (
     PROGRESS_VARIABLE,
 )
+from ansible_collections.nobloat.xen.plugins.plugin_utils import direct
 
 display = Display()
+
+MODULES = "ansible_collections.nobloat.xen.plugins.modules."
+for _path in Path(__file__).parents[1].glob("modules/*.py"):
+    if "XapiModule" in _path.read_text(encoding="utf-8"):
+        import_module(MODULES + _path.stem)
 
 
 class ActionModule(ActionBase):
@@ -40,30 +53,50 @@ class ActionModule(ActionBase):
         if not self._task.delegate_to and self._connection.transport != "local":
             self._connection = connection_loader.get("ansible.builtin.local", self._play_context, os.devnull)
         if self._connection.transport == "local":
-            task_vars["ansible_python_interpreter"] = executable
+            task_vars["ansible_python_interpreter"] = sys.executable
         self._connection.become = None
         self._task.become = self._play_context.become = False
-        with self._progress():
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
+        main = self._main(task_vars)
+        with self._progress() as follow:
+            if main:
+                result.update(direct.execute(self, main, task_vars, follow))
+            else:
+                follow()
+                result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
         return result
 
+    def _main(self, task_vars: dict[str, Any]) -> Callable[[], None] | None:
+        """Of the module, if it can be run directly."""
+        if self._connection.transport != "local" or self._task.async_val:
+            return None
+        if not boolean(self._templar.template(task_vars.get("nobloat_xen_direct", True))):
+            return None
+        if any(name.startswith(direct.AT_START) for name in direct.environment(self)):
+            return None
+        found = self._shared_loader_obj.module_loader.find_plugin_with_context(
+            self._task.action, collection_list=self._task.collections)
+        return getattr(sys.modules.get(found.plugin_resolved_name), "main", None)
+
     @contextmanager
-    def _progress(self) -> Iterator[None]:
-        """Print the lines that the module appends to a file, as they come, at -v and with a local connection."""
+    def _progress(self) -> Iterator[Callable[[], None]]:
+        """Print the lines that the module appends to a file, as they come, at -v and with a local connection.
+
+        What it yields begins with that: a process that forks has no threads yet.
+        """
         if not display.verbosity or self._connection.transport != "local" or self._task.async_val:
-            yield
+            yield lambda: None
             return
         handle, path = tempfile.mkstemp(prefix="nobloat-xen-progress-")
         os.close(handle)
         self._task.environment = [*(self._task.environment or []), {PROGRESS_VARIABLE: path}]
         ended = threading.Event()
         follower = threading.Thread(target=self._follow, args=(path, ended), daemon=True)
-        follower.start()
         try:
-            yield
+            yield follower.start
         finally:
             ended.set()
-            follower.join()
+            if follower.is_alive():
+                follower.join()
             os.unlink(path)
 
     def _follow(self, path: str, ended: threading.Event) -> None:
