@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         main = self._main(task_vars)
         with self._progress() as follow:
             if main:
-                result.update(direct.execute(self, main, task_vars, follow))
+                result.update(direct.execute(self, self._task.action, self._task.args, task_vars, main, follow))
             else:
                 follow()
                 result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))

@@ -43,14 +43,17 @@ def environment(action: ActionBase) -> dict[str, str]:
     return {str(name): str(value) for name, value in variables.items()}
 
 
-def execute(action: ActionBase, main: Callable[[], object], task_vars: dict[str, Any], started: Callable[[], None]) -> dict[str, Any]:
-    """What ActionBase._execute_module returns, which is not needed for it."""
-    arguments = dict(action._task.args)
-    action._update_module_args(action._task.action, arguments, task_vars)
+def execute(
+    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: dict[str, Any], main: Callable[[], object],
+    started: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """What ActionBase._execute_module would return for this module, whose function `main` is. `started`: see `forked`."""
+    arguments = dict(arguments)
+    action._update_module_args(module, arguments, task_vars)
     said = forked(main, json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, **ENCODER).encode(), environment(action), started)
     if said["rc"] < 0:
         name = signal.Signals(-said["rc"]).name
-        return {"failed": True, "msg": f"The process of {action._task.action} was ended by {name} before it was done. Look at what is "
+        return {"failed": True, "msg": f"The process of {module} was ended by {name} before it was done. Look at what is "
                 "there, and run the task again.", "module_stderr": said["stderr"]}
     if _internal is not None:
         unified = action._parse_returned_data(said, "legacy")
@@ -88,7 +91,7 @@ def forked(main: Callable[[], object], arguments: bytes, environment: Mapping[st
 
 def _read(readers: list[int]) -> list[str]:
     """All that comes from each of them."""
-    said = {reader: b"" for reader in readers}
+    said = dict.fromkeys(readers, b"")
     with selectors.DefaultSelector() as selector:
         for reader in readers:
             selector.register(reader, selectors.EVENT_READ)
