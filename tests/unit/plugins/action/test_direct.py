@@ -147,7 +147,7 @@ def test_a_time_out_ends_it(tmp_path: Path, pools: list[dict[str, Any]]) -> None
     slow = task("slow", "vm_power", {"name": "web", "state": "running"}, timeout=5)
     played = Play(tmp_path / "play", pools[2], [task("made", "vm", VM), slow, task("again", "vm_info")])
     assert [state for _name, state, _result in played.results] == ["ok", "failed", "ok"], played.output
-    assert re.search(r"5 seconds|\(5\)", played.results[1][2]["msg"])
+    assert re.search(r"5 second|\(5\)", played.results[1][2]["msg"])
     assert played.left() == []
 
 
