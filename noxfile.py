@@ -254,7 +254,7 @@ def pxe(session: nox.Session) -> None:
 @nox.session(python=NEWEST.interpreter, default=False)
 def bench(session: nox.Session) -> None:
     """The measurements of docs/performance.md, beside community.general.xenserver_guest."""
-    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR)
+    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)  # part mirror uses what the tests of the lab share
     session.run("python", "-m", "bench", *session.posargs, env=ansible_environment(session))
 
 
