@@ -24,12 +24,12 @@ from ansible.plugins.action import ActionBase
 try:  # 2.19 and newer
     from ansible.module_utils import _internal
     from ansible.module_utils.common.json import Direction, get_module_encoder
-    ENCODER: dict[str, Any] = {"cls": get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)}
 except ImportError:
     from ansible.module_utils.common.json import AnsibleJSONEncoder
     from ansible.utils.unsafe_proxy import wrap_var
-    from ansible.vars.clean import remove_internal_keys
-    _internal, ENCODER = None, {"cls": AnsibleJSONEncoder, "vault_to_text": True}
+    from ansible.vars import clean
+
+    _internal = None
 
 PATIENCE = 5.0  # seconds that a module has to let go of what it holds, when it is broken off
 # Variables that only a new process takes to heart.
@@ -50,17 +50,28 @@ def execute(
     """What ActionBase._execute_module would return for this module, whose function `main` is. `started`: see `forked`."""
     arguments = dict(arguments)
     action._update_module_args(module, arguments, task_vars)
-    said = forked(main, json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, **ENCODER).encode(), environment(action), started)
+    said = forked(main, _encode({"ANSIBLE_MODULE_ARGS": arguments}), environment(action), started)
     if said["rc"] < 0:
         name = signal.Signals(-said["rc"]).name
         return {"failed": True, "msg": f"The process of {module} was ended by {name} before it was done. Look at what is "
                 "there, and run the task again.", "module_stderr": said["stderr"]}
-    if _internal is not None:
+    return _decode(action, said)
+
+
+def _encode(arguments: dict[str, Any]) -> bytes:
+    if _internal:
+        return json.dumps(arguments, cls=get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)).encode()
+    return json.dumps(arguments, cls=AnsibleJSONEncoder, vault_to_text=True).encode()
+
+
+def _decode(action: ActionBase, said: dict[str, Any]) -> dict[str, Any]:
+    """As ActionBase._execute_module ends: no internal keys, and nothing is evaluated as a template."""
+    if _internal:
         unified = action._parse_returned_data(said, "legacy")
         unified.remove_internal_keys()
         return unified.as_result_dict(for_round_trip=True)
     result = action._parse_returned_data(said)
-    remove_internal_keys(result)
+    clean.remove_internal_keys(result)
     return wrap_var(result)
 
 
@@ -133,7 +144,7 @@ def _become_module(main: Callable[[], object], arguments: bytes, environment: Ma
         os.environ.update(environment)
         time.tzset()
         tempfile.tempdir = None
-        if _internal is not None:
+        if _internal:
             _internal.is_controller = False
         for noted in (warnings._global_warnings, warnings._global_deprecations):
             noted.clear()
