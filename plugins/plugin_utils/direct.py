@@ -84,6 +84,8 @@ def forked(main: Callable[[], object], arguments: bytes, environment: Mapping[st
     pipes = [os.pipe() for _each in range(2)]
     child = os.fork()
     if not child:
+        for reader, _writer in pipes:  # whose end the child shall notice
+            os.close(reader)
         _become_module(main, arguments, environment, [writer for _reader, writer in pipes])
     for _reader, writer in pipes:
         os.close(writer)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,7 +170,10 @@ def test_what_it_prints_and_how_it_ends() -> None:
 
 
 def test_a_process_that_dies() -> None:
-    assert run(lambda: os.kill(os.getpid(), signal.SIGKILL))["rc"] == -9
+    action: Any = SimpleNamespace(_update_module_args=lambda *_args: None, _compute_environment_string=lambda _variables: "")
+    result = direct.execute(action, "nobloat.xen.vm", {}, {}, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert result["failed"]
+    assert "nobloat.xen.vm was ended by SIGKILL before it was done" in result["msg"]
 
 
 def test_who_is_broken_off_lets_go_of_what_it_holds(tmp_path: Path) -> None:
