@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The action behind every module that speaks XAPI: it runs on the controller, as the user who runs Ansible.
 
-meta/runtime.yml leads all of them here; the file has the name of one, because an action needs a module that documents it.
+Each of them has a link here by its own name: so Ansible loads the action in its main process, before it forks workers, which it does
+not if meta/runtime.yml leads to an action of another name; and a redirection there would be taken for a module's new name by linters.
 A play may be for the pool's hosts and have `become: true`: neither matters to an API. An explicit `delegate_to` is kept.
 At -v it prints the module's progress while it runs.
 
-A module runs in a fork of Ansible's worker (plugin_utils/direct.py), with all that it imports: this plugin is loaded in
-Ansible's main process, before workers are forked. Ansible's own way, with a new interpreter, is taken for `async`, on another
-machine, with variables of `environment` that only a new interpreter heeds, and where the variable nobloat_xen_direct is false.
+A module runs in a fork of the worker (plugin_utils/direct.py), with all that it imports. Ansible's own way, with a new interpreter, is
+taken for `async`, on another machine, with variables of `environment` that only a new interpreter heeds, and where the variable
+nobloat_xen_direct is false.
 """
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_the_same_as_in_ansibles_own_way(tmp_path: Path, pools: list[dict[str, A
     theirs = Play(tmp_path / "theirs", pools[1], TASKS, "-vvv", "-e", "nobloat_xen_direct=false")
     for mine, his in zip(ours.results, theirs.results, strict=True):
         first, second = (
-            ALIKE.sub("ALIKE", json.dumps(plain(each))).replace(pool["url"], "URL")
+            ALIKE.sub("ALIKE", json.dumps(plain(each), sort_keys=True)).replace(pool["url"], "URL")
             for each, pool in zip((mine, his), pools[:2], strict=True))
         assert first == second
     status = {name: state for name, state, _result in ours.results}
