@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The action behind every module that speaks XAPI: it runs on the controller, as the user who runs Ansible.
 
-Each of them has a link here by its own name: so Ansible loads the action in its main process, before it forks workers, which it does
-not if meta/runtime.yml leads to an action of another name; and a redirection there would be taken for a module's new name by linters.
+Each of them has an action of its own name, which is this one: so Ansible loads it in its main process, before it forks workers. It does
+not where meta/runtime.yml leads to an action of another name; and a redirection or a link would be taken for the module's new name.
 A play may be for the pool's hosts and have `become: true`: neither matters to an API. An explicit `delegate_to` is kept.
 At -v it prints the module's progress while it runs.
 
