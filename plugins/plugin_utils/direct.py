@@ -15,22 +15,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, NoReturn
 
 from ansible.module_utils import basic
+from ansible.module_utils.common import json as encoders
 from ansible.module_utils.common import warnings
 from ansible.plugins.action import ActionBase
+from ansible.utils.unsafe_proxy import wrap_var
+from ansible.vars import clean
 
-try:  # 2.19 and newer
-    from ansible.module_utils import _internal
-    from ansible.module_utils.common.json import Direction, get_module_encoder
-except ImportError:
-    from ansible.module_utils.common.json import AnsibleJSONEncoder
-    from ansible.utils.unsafe_proxy import wrap_var
-    from ansible.vars import clean
-
-    _internal = None
-
+NEWER = hasattr(encoders, "get_module_encoder")  # ansible-core 2.19
 PATIENCE = 5.0  # seconds that a module has to let go of what it holds, when it is broken off
 # Variables that only a new process takes to heart.
 AT_START = ("PYTHON", "LD_", "MALLOC_", "OPENSSL_")
@@ -59,14 +54,14 @@ def execute(
 
 
 def _encode(arguments: dict[str, Any]) -> bytes:
-    if _internal:
-        return json.dumps(arguments, cls=get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)).encode()
-    return json.dumps(arguments, cls=AnsibleJSONEncoder, vault_to_text=True).encode()
+    if NEWER:
+        return json.dumps(arguments, cls=encoders.get_module_encoder("legacy", encoders.Direction.CONTROLLER_TO_MODULE)).encode()
+    return json.dumps(arguments, cls=encoders.AnsibleJSONEncoder, vault_to_text=True).encode()
 
 
 def _decode(action: ActionBase, said: dict[str, Any]) -> dict[str, Any]:
     """As ActionBase._execute_module ends: no internal keys, and nothing is evaluated as a template."""
-    if _internal:
+    if NEWER:
         unified = action._parse_returned_data(said, "legacy")
         unified.remove_internal_keys()
         return unified.as_result_dict(for_round_trip=True)
@@ -146,8 +141,8 @@ def _become_module(main: Callable[[], object], arguments: bytes, environment: Ma
         os.environ.update(environment)
         time.tzset()
         tempfile.tempdir = None
-        if _internal:
-            _internal.is_controller = False
+        if NEWER:
+            import_module("ansible.module_utils._internal").is_controller = False
         for noted in (warnings._global_warnings, warnings._global_deprecations):
             noted.clear()
         basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = arguments, "legacy"

@@ -503,8 +503,9 @@ def own_script(address: Any) -> str:
     ("#!/bin/sh\nset -eu\nprintf '<a>'\necho 'disk \"sdx\" is not here' >&2\nexit 1\n", "disk sdx is not here "),
     ("#!/bin/sh\nset -eu\nfalse\n", ""),
     ("#!/bin/sh\nyes '${x}`y`' | head -c 5000 >&2\necho '\\ end' >&2\nexit 3", "xy " * 131 + "xy  end ")])
-def test_a_script_in_place_of_the_answer_file_tells_why_it_prints_none(world: World, tmp_path: Path, content: str,
-                                                                      said: str | None) -> None:
+def test_a_script_in_place_of_the_answer_file_tells_why_it_prints_none(
+    world: World, tmp_path: Path, content: str, said: str | None,
+) -> None:  # fmt: skip
     script = tmp_path / "answers"
     script.write_text(rendered("answers.j2", world.server.server_address[:2], pxe_server_rendered={"content": content}), encoding="utf-8")
     done = subprocess.run(["sh", str(script), "answerfile"], check=False, capture_output=True, text=True,
