@@ -99,8 +99,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         proven, scenario = Path(folder, "proven.jsonl"), Path(folder, "scenario.yml")
         proven.touch()
-        usual = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))["pools"][0]
-        scenario.write_text(yaml.safe_dump({"pools": [pool for name in chosen for pool in pools_of(name, usual)]}))
+        usual = yaml.safe_load((HERE / "scenario.yml").read_text(encoding="utf-8"))
+        pools = [pool for name in chosen for pool in pools_of(name, usual["pools"][0])]
+        scenario.write_text(yaml.safe_dump({**usual, "pools": pools}))
         with launch(scenario=scenario) as info, launch(scenario={"pools": [{"name": "secured"}]}, tls=True) as tls:
             config.write_text(yaml.safe_dump(configure(info, tls, proven)), encoding="utf-8")
             try:

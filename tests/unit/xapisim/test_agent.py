@@ -25,6 +25,17 @@ def guest(guests: Any, system: str = "Debian Bookworm 12", vifs: int = 1) -> tup
     return vm, made
 
 
+def test_without_a_delay_the_agent_is_there_when_the_guest_has_started(
+    sim: Any, guests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm, _vifs = guest(guests)
+    assert sim.call("VM.get_guest_metrics", vm) == "OpaqueRef:NULL"
+    monkeypatch.setitem(sim.pool.durations, "guest_agent", 0)
+    for method in ("VM.hard_reboot", "VM.clean_reboot"):
+        sim.call(method, vm)
+        assert sim.call("VM_guest_metrics.get_PV_drivers_detected", sim.call("VM.get_guest_metrics", vm))
+
+
 @pytest.mark.parametrize(("system", "sets"), [("Debian Bookworm 12", False), ("Windows Server 2022", True)])
 def test_only_windows_lets_its_address_be_set(sim: Any, guests: Any, system: str, sets: bool) -> None:
     vm, (vif,) = guest(guests, system)

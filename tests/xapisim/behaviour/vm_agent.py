@@ -5,7 +5,8 @@
 
 A guest has tools when its platform, other_config or xenstore_data says `xapisim_tools=true`, or when it was made from
 a template and none says `false`. Its agent reports `guest_agent` simulated seconds (scenario `durations`, default 1.0)
-after each boot; its addresses follow from the MACs of its VIFs, unless a VIF was configured or the control port said others.
+after each boot, with 0 before the call that boots it ends; its addresses follow from the MACs of its VIFs, unless a VIF
+was configured or the control port said others.
 """
 
 from __future__ import annotations
@@ -110,7 +111,11 @@ def expect_agent(pool: Pool, vm: Row) -> None:
         if vm.exists and vm.power_state == "Running" and vm.domid == domid:
             report(pool, vm)
 
-    pool.clock.later(pool.durations.get("guest_agent", AGENT_DELAY), arrive)
+    delay = pool.durations.get("guest_agent", AGENT_DELAY)
+    if delay:
+        pool.clock.later(delay, arrive)
+    else:  # before the call that started the guest ends
+        arrive()
 
 
 def address(mac: str) -> str:
