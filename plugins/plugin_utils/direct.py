@@ -81,7 +81,7 @@ def forked(main: Callable[[], object], arguments: bytes, environment: Mapping[st
     if not child:
         for reader, _writer in pipes:  # whose end the child shall notice
             os.close(reader)
-        _become_module(main, arguments, environment, [writer for _reader, writer in pipes])
+        become_module(main, arguments, environment, [writer for _reader, writer in pipes])
     for _reader, writer in pipes:
         os.close(writer)
     try:
@@ -124,8 +124,8 @@ def _break_off(child: int) -> None:
         time.sleep(0.05)
 
 
-def _become_module(main: Callable[[], object], arguments: bytes, environment: Mapping[str, str], outputs: list[int]) -> NoReturn:
-    """In the child: nothing of what it was before is left to be seen, and nothing of it is run at the end."""
+def become_module(main: Callable[[], object], arguments: bytes, environment: Mapping[str, str], outputs: list[int]) -> NoReturn:
+    """In a child: run `main`, and end. `outputs` become stdout and stderr; nothing of what the child was before is run at the end."""
     code = 1
     try:
         for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD, signal.SIGHUP):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,7 +69,7 @@ def test_power_cut_with_seven_mirrored_disks(many: World) -> None:
     world.play("node_return", node=gone)
     world.load.grow(50)
     for disk in MORE:
-        until(partial(complete, world, disk), 60, f"the mirror of {disk} is complete")
+        world.complete(disk)
         assert same(world, disk), f"the halves of {disk} differ"
     world.whole()
     assert world.guest.run("sha256sum --quiet -c /root/sums").stdout == ""
@@ -79,10 +78,6 @@ def test_power_cut_with_seven_mirrored_disks(many: World) -> None:
     world.play("site")  # starts what ran there and is not mirrored
     world.again("site")
     world.note("power cut of the node that holds a guest with seven mirrored disks", watch())
-
-
-def complete(world: World, disk: str) -> bool:
-    return not world.degraded(disk) and world.array("sync_action", disk) == "idle"
 
 
 def same(world: World, disk: str) -> bool:

@@ -176,17 +176,17 @@ class World:
         """Of the array, in bytes."""
         return int(self.guest.run(f"blockdev --getsize64 /dev/md/{DISK}").stdout)
 
-    def complete(self) -> None:
+    def complete(self, disk: str = DISK) -> None:
         """Wait for the resync, as long as it gets on: how much there is to copy depends on the fault, and how fast on the machine."""
         seen: list[str] = []
 
         def moved() -> bool:
-            before, seen[:] = list(seen), [self.array(attribute) for attribute in ("degraded", "sync_action", "sync_completed")]
+            before, seen[:] = list(seen), [self.array(attribute, disk) for attribute in ("degraded", "sync_action", "sync_completed")]
             return seen != before
 
         while seen[:2] != ["0", "idle"]:
             try:
-                until(moved, 60, "the mirror is complete")
+                until(moved, 60, f"the mirror of {disk} is complete")
             except AssertionError as error:
                 pytest.fail(f"{error}; degraded, sync_action and sync_completed are {', '.join(seen)}")
 

@@ -4,7 +4,6 @@
 """Runs of modules in processes of their own, to let them race or to kill them; and a pool as the plain SDK reads it."""
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import select
@@ -16,8 +15,8 @@ from importlib import import_module
 from typing import Any
 
 import XenAPI
-from ansible.module_utils import basic
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import marks
+from ansible_collections.nobloat.xen.plugins.plugin_utils import direct
 
 PATIENCE = 120.0  # seconds that a run gets: far more than it needs
 # Shorter than for users, so that a test does not wait for half a minute until a killed run counts as dead. Long enough for a slow
@@ -79,27 +78,13 @@ class Run:
         self.seconds, self._begun = 0.0, time.monotonic()
         self.pid = os.fork()
         if not self.pid:
-            try:
-                os.close(reader)
-                self._child(module, name, args, writer)
-            finally:
-                os._exit(0)
+            os.close(reader)
+            marks.BEAT, marks.SILENCE = BEAT, SILENCE
+            internal = {"_ansible_check_mode": False, "_ansible_diff": True, "_ansible_module_name": f"nobloat.xen.{name}"}
+            options = json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}).encode()
+            direct.become_module(module.main, options, {}, [writer, sys.stderr.fileno()])
         os.close(writer)
         self._reader = reader
-
-    @staticmethod
-    def _child(module: Any, name: str, args: dict[str, Any], writer: int) -> None:
-        atexit._clear()
-        sys.stdout = os.fdopen(writer, "w", encoding="utf-8")
-        marks.BEAT, marks.SILENCE = BEAT, SILENCE
-        internal = {"_ansible_check_mode": False, "_ansible_diff": True, "_ansible_module_name": f"nobloat.xen.{name}"}
-        basic._ANSIBLE_PROFILE = "legacy"
-        basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}).encode()
-        try:
-            module.main()
-        except SystemExit:
-            atexit._run_exitfuncs()
-        sys.stdout.close()
 
     def end(self) -> dict[str, Any]:
         """What it returned."""
