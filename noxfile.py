@@ -139,7 +139,8 @@ def lint(session: nox.Session) -> None:
     step("ansible-lint", "--profile", "production", "--offline", "--strict", "-q")
     # What runs on a node has to do with its Python.
     utils = ROOT / "plugins/module_utils"
-    on_nodes = [utils / "size.py", utils / "discreet.py", utils / "mirror/names.py", *(utils / "node").glob("*.py"), *(
+    shared = [utils / name for name in ("change.py", "size.py", "discreet.py", "mirror/names.py")]
+    on_nodes = [*shared, *(utils / "node").glob("*.py"), *(
         path for path in (ROOT / "plugins/modules").glob("*.py") if "module_utils.node." in path.read_text(encoding="utf-8"))]
     if on_nodes:
         step("vermin", "--target=3.6-", "--no-tips", "--violations", "--eval-annotations", *map(str, on_nodes))

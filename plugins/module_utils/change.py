@@ -4,31 +4,26 @@
 """The change set: what separates an object's live state from the desired one, and the steps that close the gap.
 
 A module computes one change set (or one per object of a list) and nothing else: `changed`, `diff`, check mode and the
-returned object are all read off it, so they cannot disagree.
+returned object are all read off it, so they cannot disagree. Python 3.6 syntax and the standard library alone: it runs on
+nodes, too.
 """
-from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+import copy
 from functools import partial
-from typing import Any
-
-Facts = Mapping[str, Any]
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 
-@dataclass
-class Step:
+class Step(NamedTuple):
     """One call (or a few that belong together) that makes a planned change real.
 
-    `do` may return facts that only exist afterwards (a uuid); they are merged into `ChangeSet.after`.
+    `do` may return a dictionary of facts that only exist afterwards (a uuid); they are merged into `ChangeSet.after`.
     `undo` takes the step back when a later one fails; `leaves` names what stays when it cannot be. `gone` names what the
     step destroys for good: it has no way back, and who reads of a later failure has to know.
     """
 
     text: str
-    do: Callable[[], Facts | None]
-    undo: Callable[[], Any] | None = None
+    do: Callable[[], Any]
+    undo: Optional[Callable[[], Any]] = None
     leaves: str = ""
     gone: str = ""
 
@@ -37,7 +32,7 @@ class ApplyError(Exception):
     """A step failed: `cause` says why, `leftovers` names what was made or changed and could not be taken back, `gone` what
     the steps before it destroyed."""
 
-    def __init__(self, step: Step, cause: Exception, leftovers: list[str], gone: Sequence[str] = ()) -> None:
+    def __init__(self, step: Step, cause: Exception, leftovers: List[str], gone: Sequence[str] = ()) -> None:
         super().__init__(with_gone(f"{step.text}: {cause}", gone))
         self.step = step
         self.cause = cause
@@ -45,12 +40,11 @@ class ApplyError(Exception):
         self.gone = list(gone)
 
     @property
-    def remains(self) -> dict[str, list[str]]:
+    def remains(self) -> Dict[str, List[str]]:
         """What the result tells beside `msg`: leftovers and gone, as far as there are any."""
         return {key: found for key, found in (("leftovers", self.leftovers), ("gone", self.gone)) if found}
 
 
-@dataclass
 class ChangeSet:
     """Live state, desired state and steps of one object.
 
@@ -58,28 +52,28 @@ class ChangeSet:
     plain JSON types. `title` names the object in diffs and messages ("network storage").
     """
 
-    title: str
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(init=False)
-    steps: list[Step] = field(default_factory=list)
-    # What is going to be made, and whether a run that was broken off has left some of it: see xapi/marks.py.
-    making: set[str] = field(default_factory=set)
-    half_made: bool = False
-
-    def __post_init__(self) -> None:
-        self.after = deepcopy(self.before)
+    def __init__(self, title: str, before: Optional[Dict[str, Any]] = None, after: Optional[Mapping[str, Any]] = None) -> None:
+        self.title = title
+        self.before = {} if before is None else before
+        self.after = copy.deepcopy(dict(self.before if after is None else after))
+        self.steps: List[Step] = []
+        self.warnings: List[str] = []
+        self.facts: Dict[str, Any] = {}  # what the result tells besides the object
+        # What is going to be made, and whether a run that was broken off has left some of it: see xapi/marks.py.
+        self.making: Set[str] = set()
+        self.half_made = False
 
     @property
     def changed(self) -> bool:
         return bool(self.steps)
 
-    def step(self, text: str, do: Callable[[], Facts | None], **options: Any) -> None:
-        """Plan a call; `options` are those of Step (undo, leaves, gone)."""
-        self.steps.append(Step(text, do, **options))
+    def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None, *, leaves: str = "", gone: str = "") -> None:
+        """Plan a call, see Step."""
+        self.steps.append(Step(text, do, undo, leaves, gone))
 
-    def create(self, view: Facts, do: Callable[[], Facts | None], **options: Any) -> None:
+    def create(self, view: Mapping[str, Any], do: Callable[[], Any], **options: Any) -> None:
         """Plan the making of an object that is not there; `view` is what it will look like."""
-        self.after = deepcopy(dict(view))
+        self.after = copy.deepcopy(dict(view))
         self.making.add(self.title)
         self.step(f"create {self.title}", do, **options)
 
@@ -88,9 +82,7 @@ class ChangeSet:
         self.after = {}
         self.step(f"remove {self.title}", lambda: ignore(do()), gone=self.title)
 
-    def set(
-        self, name: str, desired: Any, do: Callable[[Any], Any], *, text: str = "", undo: Callable[[], Any] | None = None
-    ) -> bool:
+    def set(self, name: str, desired: Any, do: Callable[[Any], Any], *, text: str = "", undo: Optional[Callable[[], Any]] = None) -> bool:
         """Plan `name` := `desired` by do(desired). None means that the user left it alone; equal plans nothing.
 
         The way back is do(the value of now), or `undo`. What is made in this run (nothing was there before) needs none:
@@ -99,45 +91,48 @@ class ChangeSet:
         if desired is None or self.after.get(name) == desired:
             return False
         if undo is None and self.before:
-            undo = partial(do, deepcopy(self.after.get(name)))
-        self.after[name] = deepcopy(desired)
-        self.step(text or f"set {name} of {self.title}", lambda: ignore(do(desired)), undo=undo)
+            undo = partial(do, copy.deepcopy(self.after.get(name)))
+        self.after[name] = copy.deepcopy(desired)
+        self.step(text or f"set {name} of {self.title}", lambda: ignore(do(desired)), undo)
         return True
 
     def merge(
-        self, name: str, desired: Any, do: Callable[[Any], Any], *, purge: bool = False, undo: Callable[[], Any] | None = None
+        self, name: str, desired: Any, do: Callable[[Any], Any], *, purge: bool = False, undo: Optional[Callable[[], Any]] = None
     ) -> bool:
         """Like `set`, for a map or a list of strings: what is desired is added to what is live, or replaces it (`purge`)."""
         return self.set(name, merged(self.after.get(name), desired, purge=purge), do, undo=undo)
 
-    def apply(self, progress: Callable[[str], None] = lambda text: None) -> None:
+    def apply(self, progress: Callable[[str], Any] = lambda text: None) -> None:
         """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
-        done: list[Step] = []
+        done: List[Step] = []
         for step in self.steps:
             try:
                 progress(step.text)
-                self.after.update(step.do() or {})
+                facts = step.do()
             except Exception as cause:
                 gone = [earlier.gone for earlier in done if earlier.gone]
-                raise ApplyError(step, cause, self._undo(done), gone) from cause
+                raise ApplyError(step, cause, take_back(done), gone) from cause
+            if isinstance(facts, dict):
+                self.after.update(facts)
             done.append(step)
 
-    @staticmethod
-    def _undo(done: Sequence[Step]) -> list[str]:
-        leftovers = []
-        for step in reversed(done):
-            try:
-                if step.undo:
-                    step.undo()
-                elif step.leaves:
-                    leftovers.append(step.leaves)
-            except Exception as error:  # noqa: BLE001 - what cannot be undone is named, and the rest still undone
-                leftovers.append(f"{step.leaves or step.text} ({error})")
-        return leftovers
-
-    def diff(self) -> dict[str, Any]:
+    def diff(self) -> Any:
         """What `--diff` prints: {before, after, before_header, after_header}."""
         return {"before": self.before, "after": self.after, "before_header": self.title, "after_header": self.title}
+
+
+def take_back(done: Sequence[Step]) -> List[str]:
+    """Take steps back, newest first; returns what could not be."""
+    leftovers = []
+    for step in reversed(done):
+        try:
+            if step.undo:
+                step.undo()
+            elif step.leaves:
+                leftovers.append(step.leaves)
+        except Exception as error:  # noqa: BLE001 - what cannot be undone is named, and the rest still undone
+            leftovers.append(f"{step.leaves or step.text} ({error})")
+    return leftovers
 
 
 def with_gone(text: str, gone: Iterable[str]) -> str:

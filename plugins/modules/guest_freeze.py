@@ -95,9 +95,10 @@ held:
   sample: true
 """
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.freeze import Freezer
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mirror import path_of
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -106,7 +107,7 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
+def plan(module: NodeModule) -> ChangeSet:
     return Freezer(path_of(module.params["name"])).plan(
         module.params["state"], module.params["timeout"], module.check_mode)
 

@@ -301,9 +301,10 @@ evidence:
       sample: [{path: /dev/mirror/node2/web1-data, users: []}]
 """
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -334,13 +335,13 @@ def main() -> None:
     leases = Leases(witness)
     asked = params["state"] in ("observed", "starting", "restoring")
 
-    def plan(_module: NodeModule) -> Plan:
+    def plan(_module: NodeModule) -> ChangeSet:
         planned = leases.plan(params, module.check_mode)
         if asked and (module.check_mode or not planned.steps):
             planned.facts["evidence"] = witness.look()
         return planned
 
-    def afterwards(_module: NodeModule, planned: Plan) -> dict:
+    def afterwards(_module: NodeModule, planned: ChangeSet) -> dict:
         if planned.steps:
             leases.read()
         if asked and planned.steps:

@@ -245,7 +245,7 @@ exports:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import Exports
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "name": {"type": "str"},

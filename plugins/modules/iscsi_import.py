@@ -256,7 +256,7 @@ imports:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "iqn": {"type": "str"},

@@ -177,7 +177,7 @@ spares:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.leg import LegVolumes
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "legs": {"type": "list", "elements": "dict"},

@@ -181,8 +181,9 @@ snapshot:
 import platform
 from typing import Any, Dict
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import Backup
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "guest": {"type": "str", "required": True},
@@ -204,11 +205,11 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
+def plan(module: NodeModule) -> ChangeSet:
     return Backup(dict(module.params, node=module.params["node"] or platform.node())).plan(module.check_mode)
 
 
-def afterwards(module: NodeModule, _planned: Plan) -> Dict[str, Any]:
+def afterwards(module: NodeModule, _planned: ChangeSet) -> Dict[str, Any]:
     return Backup(dict(module.params, node="")).view()
 
 

@@ -194,7 +194,7 @@ import time
 from typing import Any, Dict
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import Store, age
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import names
 
 SPEC = {"volume": {"type": "path", "required": True}, "legs": {"type": "list", "elements": "str"}}

@@ -130,7 +130,8 @@ restore:
 
 import platform
 
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.restore import Restore
 
 SPEC = {
@@ -148,7 +149,7 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
+def plan(module: NodeModule) -> ChangeSet:
     return Restore(dict(module.params, node=platform.node())).plan(module.check_mode)
 
 

@@ -265,9 +265,10 @@ mirror:
 
 from typing import Any, Dict
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mirror import Mirror
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -286,11 +287,11 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
+def plan(module: NodeModule) -> ChangeSet:
     return Mirror(Arrays(), module.params).plan()
 
 
-def afterwards(module: NodeModule, _planned: Plan) -> Dict[str, Any]:
+def afterwards(module: NodeModule, _planned: ChangeSet) -> Dict[str, Any]:
     mirror = Mirror(Arrays(), module.params)
     mirror.wait()
     if mirror.params["grow"] and mirror.params["wait"] and mirror.params["state"] == "present":

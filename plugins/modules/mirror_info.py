@@ -322,7 +322,7 @@ names:
 from typing import Any, Dict
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "vgs": {"type": "list", "elements": "str"},

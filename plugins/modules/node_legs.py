@@ -72,7 +72,7 @@ files:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.node.legs import Legs
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
     "node": {"type": "str", "required": True},

@@ -148,7 +148,8 @@ interfaces:
 
 import os
 
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.san import MODES, San
 
 SPEC = {
@@ -169,7 +170,7 @@ SPEC = {
 }
 
 
-def plan(module: NodeModule) -> Plan:
+def plan(module: NodeModule) -> ChangeSet:
     connection = os.environ.get("SSH_CONNECTION", "").split()
     return San(connection=connection[2] if len(connection) == 4 else "").plan(module.params)
 

@@ -17,6 +17,7 @@ import time
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import (
     CHUNK,
     FILES,
@@ -33,7 +34,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.generations impor
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mounts import Mounts, own_mounts
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, read
 from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import (
     Snapshot,
@@ -112,10 +112,10 @@ class Backup:
 
     # ---- plan
 
-    def plan(self, check_mode: bool) -> Plan:
+    def plan(self, check_mode: bool) -> ChangeSet:
         """What module leg_backup does. Raises NodeError for whatever can be known before the first step."""
         known = [each["generation"] for each in self.store.generations()]
-        plan = Plan(f"backup of {self.name}", {"generations": known})
+        plan = ChangeSet(f"backup of {self.name}", {"generations": known})
         leg = self.volumes.find(self.params["vg"], self.name)
         if not leg:
             raise NodeError(f"There is no logical volume {self.name} in volume group {self.params['vg']} of this node.")
@@ -128,7 +128,7 @@ class Backup:
             self._plan_backup(plan, leg, known)
         return plan
 
-    def _plan_leftovers(self, plan: Plan) -> None:
+    def _plan_leftovers(self, plan: ChangeSet) -> None:
         there, taken = self.snapshot.uuid(), self.params["snapshot"]
         if taken and taken != there:
             raise NodeError(f"The snapshot {taken} of {self.name} is gone: another backup has removed it. Run it again.")
@@ -139,7 +139,7 @@ class Backup:
         if os.path.isdir(self.point):
             plan.step(f"remove {self.point}", partial(os.rmdir, self.point))
 
-    def _plan_prune(self, plan: Plan, known: List[str], coming: int) -> None:
+    def _plan_prune(self, plan: ChangeSet, known: List[str], coming: int) -> None:
         if self.params["keep"] < 1:
             raise NodeError("keep has to be 1 at least: the last backup is not removed.")
         gone = self.store.excess(self.params["keep"], coming)
@@ -148,7 +148,7 @@ class Backup:
             names = ", ".join(gone)
             plan.step(f"remove {names}", partial(self.store.prune, self.params["keep"]), gone=f"the generations {names}")
 
-    def _plan_backup(self, plan: Plan, leg: Dict[str, Any], known: List[str]) -> None:
+    def _plan_backup(self, plan: ChangeSet, leg: Dict[str, Any], known: List[str]) -> None:
         params = self.params
         self._check_volume(leg)
         half = self._check_mirror(plan)
@@ -204,7 +204,7 @@ class Backup:
         if self.params["method"] == "files" and not shutil.which("rsync"):
             raise NodeError("There is no command rsync on this node; install it, or take method: blocks.")
 
-    def _check_mirror(self, plan: Plan) -> Half:
+    def _check_mirror(self, plan: ChangeSet) -> Half:
         """The superblock of the leg, once the mirror is known to be complete."""
         own = f"/dev/{self.params['vg']}/{self.name}"
         others = [path for path in self.params["halves"] if self.arrays.blocks.identity(path) != self.arrays.blocks.identity(own)

@@ -13,11 +13,11 @@ import sys
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node import lio as lio_source
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.connections import connections
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import SAVED, Lio, saved, wwn
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, read, run
 
 SCRIPT = "usr/local/lib/nobloat/exports.py"
@@ -149,7 +149,7 @@ class Exports:
         """The view of an export as it is in the kernel; {} if it does not export it."""
         return self.view(self.lio.read(name))
 
-    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> Plan:
+    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> ChangeSet:
         """What module iscsi_export does. Raises NodeError for whatever can be known before the first step."""
         name = params["name"]
         if not NAME.fullmatch(name):
@@ -166,29 +166,29 @@ class Exports:
         if not live.get("initiators"):  # the kernel keeps secrets with initiators
             old = dict(old, chap=known.get("chap", {}))
         want = self._wanted(params, old, check_mode)
-        plan = Plan(f"export {name}", self.view(live))
+        plan = ChangeSet(f"export {name}", self.view(live))
         if name in damaged:
             plan.warnings.append(f"Export {name}: {damaged[name]}. It is written anew from what the kernel and the options say.")
         self._check(want, live, plan, check_mode)
-        steps = []
+        kept = live
         if live.get("activated") and (live["device"] != want["device"] or live["serial"] != want["serial"]):
             self._refuse_use(live, params["force"], "give it another device or serial")
-            steps, live = self.lio.removal(live), {}
+            kept = {}
         else:
             self._refuse_cuts(want, live, params["force"])
-        if not os.path.isdir(self.lio.target) or (want["loopback"] and not live.get("loopback")):
+        if not os.path.isdir(self.lio.target) or (want["loopback"] and not kept.get("loopback")):
             plan.step("load the kernel's modules", partial(self.lio.prepare, want["loopback"]))
-        steps += self.lio.steps(want, live)
-        for step in steps:
-            plan.step(*step)
-        self._plan_growth(plan, live)
+        if kept is not live:
+            self.lio.remove(live, plan.step)
+        self.lio.make(want, kept, plan.step)
+        self._plan_growth(plan, kept)
         self._plan_boot(plan, want, known)
         if plan.steps:
-            same = live.get("chap", want["chap"]) == want["chap"]
+            same = kept.get("chap", want["chap"]) == want["chap"]
             plan.before = self.view(self.lio.read(name), "set" if same else "another")
             plan.after = dict(self.view(want), enabled=True, sessions=plan.before.get("sessions", []))
-            if want["loopback"] and live.get("loopback"):
-                plan.after.update(loopback_device=live["loopback_device"] or None, loopback_size=plan.after["size"])
+            if want["loopback"] and kept.get("loopback"):
+                plan.after.update(loopback_device=kept["loopback_device"] or None, loopback_size=plan.after["size"])
         return plan
 
     def _wanted(self, params: Dict[str, Any], old: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
@@ -224,7 +224,7 @@ class Exports:
     def _same(self, one: str, other: str) -> bool:
         return one == other or self.blocks.number(one) == self.blocks.number(other) != ""
 
-    def _check(self, want: Dict[str, Any], live: Dict[str, Any], plan: Plan, check_mode: bool) -> None:
+    def _check(self, want: Dict[str, Any], live: Dict[str, Any], plan: ChangeSet, check_mode: bool) -> None:
         troubles = []
         if not self.blocks.name(want["device"]):
             troubles.append(f"{want['device']} is not a block device of this node.")
@@ -283,18 +283,17 @@ class Exports:
             raise NodeError(f"Cannot change the secrets: {who(active)} is logged in to the export {live['name']} with the present ones, "
                             "and could not log in again after a break. Log out there first, or use force: true.")
 
-    def _plan_absent(self, name: str, live: Dict[str, Any], known: Dict[str, Any], force: bool) -> Plan:
-        plan = Plan(f"export {name}", self.view(live or known), {})
+    def _plan_absent(self, name: str, live: Dict[str, Any], known: Dict[str, Any], force: bool) -> ChangeSet:
+        plan = ChangeSet(f"export {name}", self.view(live or known), {})
         if live:
             self._refuse_use(live, force, "remove it")
-        for step in self.lio.removal(live):
-            plan.step(*step)
+        self.lio.remove(live, plan.step)
         path = self._saved_path(name)
         if os.path.lexists(path):
             plan.step(f"forget export {name}", partial(os.unlink, path), self._back(path))
         return plan
 
-    def _plan_growth(self, plan: Plan, live: Dict[str, Any]) -> None:
+    def _plan_growth(self, plan: ChangeSet, live: Dict[str, Any]) -> None:
         """Initiators see a grown volume when they look again; the local disk of the loopback is made to look here."""
         disk = live.get("loopback_device")
         if disk and self.blocks.size(disk) != self.blocks.size(live["device"]):
@@ -312,7 +311,7 @@ class Exports:
         except OSError:
             return partial(os.unlink, path)
 
-    def _plan_boot(self, plan: Plan, want: Dict[str, Any], known: Dict[str, Any]) -> None:
+    def _plan_boot(self, plan: ChangeSet, want: Dict[str, Any], known: Dict[str, Any]) -> None:
         """Save the description, and see to it that something reads it at boot."""
         path, mode = self._saved_path(want["name"]), 0o600
         if known != want or os.stat(path).st_mode & 0o777 != mode:

@@ -7,8 +7,8 @@ import os
 from functools import partial
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import write_file
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 
 # What a masked file leads to.
 NULL = "/dev/null"
@@ -38,7 +38,7 @@ def put(root: str, path: str, wanted: Optional[str], mode: int = 0o644) -> None:
         write_file(full, wanted, mode)
 
 
-class FilesPlan(Plan):
+class FilesPlan(ChangeSet):
     """The views are {path: text}. Those files are written that are not as wanted; None stands for one that shall not be there."""
 
     def __init__(self, title: str, root: str, wanted: Dict[str, Optional[str]], programs: Any = ()) -> None:
@@ -51,6 +51,6 @@ class FilesPlan(Plan):
             word = "remove" if wanted[path] is None else "write"
             self.step(f"{word} /{path}", partial(put, root, path, wanted[path], mode), partial(put, root, path, before[path], mode))
 
-    def diff(self) -> List[Dict[str, Any]]:  # type: ignore[override]
+    def diff(self) -> List[Dict[str, Any]]:
         return [{"before": self.before.get(f"/{path}", ""), "after": self.after.get(f"/{path}", ""),
                  "before_header": f"/{path}", "after_header": f"/{path}"} for path in self.stale]

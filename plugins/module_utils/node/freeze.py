@@ -17,8 +17,8 @@ import select
 import signal
 from typing import Any, Callable, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import RUN, own_folder
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, read
 
 FREEZE, THAW = 0xC0045877, 0xC0045878  # linux/fs.h: FIFREEZE, FITHAW
@@ -68,7 +68,7 @@ class Freezer:
         lives, noted = self._noted()
         return int(noted or b"0") if lives else 0
 
-    def plan(self, state: str, seconds: float, check_mode: bool = False) -> Plan:
+    def plan(self, state: str, seconds: float, check_mode: bool = False) -> ChangeSet:
         """Facts: `held`, whether it was frozen until now.
 
         No kernel tells whether a file system is frozen. So thawing is tried even if nothing says that it is; it was no step if it was not.
@@ -76,7 +76,7 @@ class Freezer:
         keeper = self.keeper()
         lives, noted = self._noted()
         lost = bool(noted) and not lives
-        plan = Plan(f"file system on {self.device}", {"state": "frozen" if keeper or lost else "thawed", "path": self.place})
+        plan = ChangeSet(f"file system on {self.device}", {"state": "frozen" if keeper or lost else "thawed", "path": self.place})
         plan.after["state"] = state
         plan.facts["held"] = False
         if state == "frozen":
@@ -88,7 +88,7 @@ class Freezer:
             plan.step(f"have {self.place} thawed", lambda: self.thaw(plan))
         return plan
 
-    def thaw(self, plan: Plan) -> None:
+    def thaw(self, plan: ChangeSet) -> None:
         """Have it thawed, and note whether it was frozen all the time."""
         keeper = self.keeper()
         if self.place:

@@ -7,11 +7,11 @@ import os
 from functools import partial
 from typing import Any, Callable, Dict, List
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import capacity
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import chap, initiator_name, iqn, merged, portal
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator, answers
 from ansible_collections.nobloat.xen.plugins.module_utils.node.multipath import Multipath
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 # Time-outs: option, setting of the record, default in seconds.
@@ -87,11 +87,11 @@ class Imports:
     def look(self, target: str) -> Dict[str, Any]:
         return self.view(target, self.state(target))
 
-    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> Plan:
+    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> ChangeSet:
         """What module iscsi_import does. Raises NodeError for whatever can be known before the first step."""
         target = iqn(params["iqn"])
         state = self.state(target)
-        plan = Plan(f"import {target}", self.view(target, state))
+        plan = ChangeSet(f"import {target}", self.view(target, state))
         if params["state"] == "absent":
             return self._plan_absent(plan, target, state, params["force"])
         initiator = initiator_name(params["initiator"]) if params["initiator"] else self.initiator.name()
@@ -182,7 +182,7 @@ class Imports:
         working = any(session["state"] == "LOGGED_IN" for session in state["sessions"])
         return [] if working else [session["portal"] for session in state["sessions"]]
 
-    def _plan_records(self, plan: Plan, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
+    def _plan_records(self, plan: ChangeSet, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
                       state: Dict[str, Any]) -> None:
         iface = self.initiator.iface(initiator)
         if iface != "default" and not any(key[1] == iface for key in state["records"]):
@@ -201,18 +201,18 @@ class Imports:
                           partial(self.initiator.write_record, target, text, iface, changes),
                           partial(self.initiator.write_record, target, text, iface, before))
 
-    def _plan_forget(self, plan: Plan, target: str, text: str, iface: str, record: Dict[str, str]) -> None:
+    def _plan_forget(self, plan: ChangeSet, target: str, text: str, iface: str, record: Dict[str, str]) -> None:
         """Once nobody is logged in by it any more."""
         kept = {key: record[key] for key in SET_HERE if record.get(key)}
         plan.step(f"forget {target} at {text}", partial(self.initiator.remove_record, target, text, iface),
                   partial(self.initiator.make_record, target, text, iface, kept))
 
-    def _plan_logout(self, plan: Plan, target: str, session: Dict[str, Any]) -> None:
+    def _plan_logout(self, plan: ChangeSet, target: str, session: Dict[str, Any]) -> None:
         initiator = session["initiator"]
         plan.step(f"log out of {target} at {session['portal']}", partial(self.initiator.logout, session["sid"]),
                   partial(self.initiator.login, target, session["portal"], self.initiator.iface(initiator), initiator))
 
-    def _plan_anew(self, plan: Plan, target: str, portals: List[str], settings: Dict[str, str], state: Dict[str, Any]) -> List[int]:
+    def _plan_anew(self, plan: ChangeSet, target: str, portals: List[str], settings: Dict[str, str], state: Dict[str, Any]) -> List[int]:
         """Log out of sessions whose settings only a login gives them, if nobody uses them. Returns their sids."""
         anew = []
         for session in state["sessions"]:
@@ -225,7 +225,7 @@ class Imports:
                     anew.append(session["sid"])
         return anew
 
-    def _plan_live(self, plan: Plan, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
+    def _plan_live(self, plan: ChangeSet, target: str, portals: List[str], initiator: str, settings: Dict[str, str],
                    state: Dict[str, Any], anew: List[int]) -> None:
         """Sessions that are there: time-outs, growth, portals that are not wanted any more."""
         iface = self.initiator.iface(initiator)
@@ -252,7 +252,7 @@ class Imports:
     def _users(self, session: Dict[str, Any]) -> List[str]:
         return [user for disk in session["disks"] for user in self.initiator.blocks.users(f"/dev/{disk['name']}")]
 
-    def _plan_multipath(self, plan: Plan, target: str, paths: int, state: Dict[str, Any], replacement: int) -> None:
+    def _plan_multipath(self, plan: ChangeSet, target: str, paths: int, state: Dict[str, Any], replacement: int) -> None:
         names = [disk["name"] for session in state["sessions"] for disk in session["disks"]]
         self.multipath.plan(plan, names, paths, replacement, lambda: [
             disk["name"] for session in self.initiator.sessions(target) for disk in session["disks"]])
@@ -261,7 +261,7 @@ class Imports:
         if found and real and real != self.initiator.blocks.size(f"/dev/mapper/{found}"):
             plan.step(f"see the new size of {found}", partial(self.multipath.resize, found))
 
-    def _plan_boot(self, plan: Plan) -> None:
+    def _plan_boot(self, plan: ChangeSet) -> None:
         if not os.path.isdir(os.path.join(self.root, "run/systemd/system")):
             return
         if self.boots:  # several imports need it once
@@ -275,7 +275,7 @@ class Imports:
             else:
                 plan.warnings.append(f"Nothing here logs in at boot: neither {' nor '.join(BOOT_UNITS)} is there.")
 
-    def _plan_view(self, plan: Plan, params: Dict[str, Any], portals: List[str], initiator: str, settings: Dict[str, str],
+    def _plan_view(self, plan: ChangeSet, params: Dict[str, Any], portals: List[str], initiator: str, settings: Dict[str, str],
                    secrets: Dict[str, str], old: Dict[str, str]) -> None:
         passwords = [SECRETS["password"], SECRETS["mutual_password"]]
         if plan.before.get("chap_secret") and any(old.get(key, "") != settings[key] for key in passwords):
@@ -310,7 +310,7 @@ class Imports:
             users += self.initiator.blocks.users(f"/dev/mapper/{found}")
         return sorted(set(users))
 
-    def _plan_absent(self, plan: Plan, target: str, state: Dict[str, Any], force: bool) -> Plan:
+    def _plan_absent(self, plan: ChangeSet, target: str, state: Dict[str, Any], force: bool) -> ChangeSet:
         found = self.multipath.map_of([disk["name"] for session in state["sessions"] for disk in session["disks"]])
         users = self._workers(state["sessions"], [])
         if users and not force:

@@ -21,11 +21,11 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import GUEST, LEASE, UUID
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness, restore_lock
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import flock, lock_path, locked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease_tag import CLAIMS, blank, parse, text
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 PATIENCE = 30.0
@@ -86,13 +86,13 @@ class Leases:
         finally:
             self._lock.close()
 
-    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> Plan:
+    def plan(self, params: Dict[str, Any], check_mode: bool = False) -> ChangeSet:
         """What module guest_lease does. Raises NodeError where another has the lease."""
         state = params["state"]
         if state != "observed" and not check_mode:
             self.lock()
         self.read()
-        plan = Plan(f"lease of {self.witness.name}", self.view())
+        plan = ChangeSet(f"lease of {self.witness.name}", self.view())
         if state == "observed":
             return plan
         if not self.volume:

@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
     DISK,
     GUEST,
@@ -27,7 +28,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Bloc
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import write_file
 from ansible_collections.nobloat.xen.plugins.module_utils.node.held import BETWEEN, exporter
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import SAVED, saved
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result, run
 from ansible_collections.nobloat.xen.plugins.module_utils.node.spares import (
     SETTINGS,
@@ -90,12 +90,12 @@ class LegVolumes:
 
     # ---- what there shall be
 
-    def plan(self, options: Dict[str, Any]) -> Plan:
+    def plan(self, options: Dict[str, Any]) -> ChangeSet:
         """What becomes of one leg. Raises NodeError for whatever can be known before the first step."""
         if not options["vg"]:
             raise NodeError(f"vg of {options['name']} is needed.")
         volume = self.find(options["vg"], options["name"])
-        plan = Plan(f"leg {options['name']}", self.view(volume))
+        plan = ChangeSet(f"leg {options['name']}", self.view(volume))
         if options["state"] == "present":
             self._plan_present(plan, volume, options)
         elif volume:
@@ -104,7 +104,7 @@ class LegVolumes:
             plan.before = plan.after = self.look(options)
         return plan
 
-    def _plan_present(self, plan: Plan, volume: Volume, options: Dict[str, Any]) -> None:
+    def _plan_present(self, plan: ChangeSet, volume: Volume, options: Dict[str, Any]) -> None:
         name, group = options["name"], self._group(options["vg"])
         missing = [key for key in ("guest", "disk", "size") if not options[key]]
         if missing:
@@ -136,7 +136,7 @@ class LegVolumes:
                       partial(self._retag, volume, wanted[2:], slots))
         self._plan_growth(plan, volume, options, size, group["extent"])  # the last step, as it cannot be taken back
 
-    def _plan_growth(self, plan: Plan, volume: Volume, options: Dict[str, Any], size: int, extent: int) -> None:
+    def _plan_growth(self, plan: ChangeSet, volume: Volume, options: Dict[str, Any], size: int, extent: int) -> None:
         name, grown = volume["name"], size - volume["size"]
         if grown < 0:
             raise NodeError(f"{name} has {to_text(volume['size'])}, it cannot shrink to {to_text(self._size(options['size']))}.")
@@ -152,7 +152,7 @@ class LegVolumes:
         self.spares.check(volume["vg"], grown // extent, volume["stripes"])
         plan.step(f"grow {name} by zeroed room", partial(self._obtain, options, size, extent, volume["stripes"], None))
 
-    def _plan_gone(self, plan: Plan, volume: Volume, options: Dict[str, Any]) -> None:
+    def _plan_gone(self, plan: ChangeSet, volume: Volume, options: Dict[str, Any]) -> None:
         name, vg = volume["name"], volume["vg"]
         keep = options["state"] == "kept"
         if OLD not in volume["tags"] or keep:
@@ -179,10 +179,10 @@ class LegVolumes:
         plan.step(f"have {name} zeroed", partial(self._discard, volume), gone=gone_text)
         plan.step("start the worker that zeroes volumes", self._start)
 
-    def plan_release(self, groups: List[str]) -> Plan:
+    def plan_release(self, groups: List[str]) -> ChangeSet:
         """Clean spare volumes of some volume groups give their room back, for what is no leg."""
         found = {spare.name: spare.size for spare in self.spares.all() if spare.vg in groups and spare.clean}
-        plan = Plan("spare volumes", found, {})
+        plan = ChangeSet("spare volumes", found, {})
         for group in groups if found else ():
             plan.step(f"give the room of clean spare volumes in {group} back", partial(
                 self.spares.locked, partial(self.spares.release, group)))

@@ -11,10 +11,10 @@ import os
 import re
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import NO_LEGS
 from ansible_collections.nobloat.xen.plugins.module_utils.node.files import NULL, FilesPlan, text
 from ansible_collections.nobloat.xen.plugins.module_utils.node.info import Node
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result, read, run
 
 RULES = "etc/udev/rules.d/70-nobloat-mirror.rules"
@@ -63,7 +63,7 @@ class Legs:
         self.run = command
         self.node = Node(root, command)
 
-    def plan(self, params: Dict[str, Any]) -> Plan:
+    def plan(self, params: Dict[str, Any]) -> ChangeSet:
         """What module node_legs does. The view is {path: text}, of a link {path: what it leads to}."""
         wanted = self._wanted(params)
         plan = FilesPlan("settings for legs", self.root, wanted, (SCRIPT,))

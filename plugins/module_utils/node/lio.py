@@ -39,8 +39,8 @@ SECRETS = {"username": "auth/userid", "password": "auth/password",
 
 Export = Dict[str, Any]
 FIELDS = {"name": str, "iqn": str, "device": str, "serial": str, "portals": list, "initiators": list, "chap": dict, "loopback": bool}
-# What will be done, in words; how; how it is taken back.
-Step = Tuple[str, Callable[[], Any], Optional[Callable[[], Any]]]
+# What is called with each step: what it is, in words; how it is done; how it is taken back. It plans the step, or does it at once.
+Take = Callable[[str, Callable[[], Any], Optional[Callable[[], Any]]], Any]
 
 
 class LioError(OSError):
@@ -95,6 +95,11 @@ def is_block_device(path: str) -> bool:
 def wwn(serial: str) -> str:
     """The identity that every initiator sees, made by the kernel from the serial number: NAA 6, OUI 001405, 25 digits."""
     return f"6001405{serial[:25]}" if serial else ""
+
+
+def at_once(_text: str, do: Callable[[], Any], _undo: Optional[Callable[[], Any]] = None) -> None:
+    """Do a step, with no way back."""
+    do()
 
 
 class Lio:
@@ -188,75 +193,70 @@ class Lio:
                 return "".join(f"/dev/{block}" for block in names(self.scsi, disk, "block"))
         return ""
 
-    # ---- plan
+    # ---- what is to be done
 
-    def steps(self, want: Export, live: Export) -> List[Step]:
-        """What has to be done so that the kernel exports what `want` says; nothing where it does already.
+    def make(self, want: Export, live: Export, take: Take) -> None:
+        """Take the steps after which the kernel exports what `want` says; none where it does already.
 
-        A live export of another device or serial has to be removed first (`removal`).
+        A live export of another device or serial has to be removed first.
         """
         name, group = want["name"], self.group(want["iqn"])
-        steps = []  # type: List[Step]
         if not live.get("activated"):
-            steps.append((f"make backstore {name}", partial(self.make_backstore, want), partial(self.remove_backstore, name)))
+            take(f"make backstore {name}", partial(self.make_backstore, want), partial(self.remove_backstore, name))
         if not live.get("linked"):
-            steps.append((f"make target {want['iqn']}", partial(self.make_target, want), partial(self.remove_target, want["iqn"])))
+            take(f"make target {want['iqn']}", partial(self.make_target, want), partial(self.remove_target, want["iqn"]))
         closed = dict(CLOSED, **{"attrib/authentication": "1" if want["chap"] else "0"})
         if not live.get("linked") or settings(group, closed):
             undo = partial(put, group, values(group, closed)) if live.get("linked") else None
-            steps.append((f"close target {want['iqn']} to strangers", partial(put, group, closed), undo))
+            take(f"close target {want['iqn']} to strangers", partial(put, group, closed), undo)
         for portal in want["portals"]:
             path = os.path.join(group, "np", portal)
             if portal not in live.get("portals", ()):
-                steps.append((f"listen on {portal}", partial(self.make_portal, path), partial(os.rmdir, path)))
+                take(f"listen on {portal}", partial(self.make_portal, path), partial(os.rmdir, path))
         for initiator in want["initiators"]:
             path = os.path.join(group, "acls", initiator)
             wanted = dict(WATCHED, **{SECRETS[key]: want["chap"].get(key, "") for key in SECRETS})
             known = initiator in live.get("initiators", ())
             if not known or not os.path.islink(os.path.join(path, "lun_0/default")):
                 undo = None if known else partial(self.remove_acl, path)
-                steps.append((f"admit {initiator}", partial(self.make_acl, group, path, wanted), undo))
+                take(f"admit {initiator}", partial(self.make_acl, group, path, wanted), undo)
             elif settings(path, wanted):
-                steps.append((f"change the secret of {initiator}", partial(put, path, wanted), partial(put, path, values(path, wanted))))
+                take(f"change the secret of {initiator}", partial(put, path, wanted), partial(put, path, values(path, wanted)))
         for portal in live.get("portals", ()):
             if portal not in want["portals"]:
                 path = os.path.join(group, "np", portal)
-                steps.append((f"stop listening on {portal}", partial(os.rmdir, path), partial(self.make_portal, path)))
+                take(f"stop listening on {portal}", partial(os.rmdir, path), partial(self.make_portal, path))
         for initiator in live.get("initiators", ()):
             if initiator not in want["initiators"]:
                 path = os.path.join(group, "acls", initiator)
                 undo = partial(self.make_acl, group, path, values(path, [*WATCHED, *SECRETS.values()]))
-                steps.append((f"shut out {initiator}", partial(self.remove_acl, path), undo))
+                take(f"shut out {initiator}", partial(self.remove_acl, path), undo)
         if not live.get("enabled"):
             path = os.path.join(group, "enable")
-            steps.append((f"enable target {want['iqn']}", partial(write, path, "1"), partial(write, path, "0")))
+            take(f"enable target {want['iqn']}", partial(write, path, "1"), partial(write, path, "0"))
         if want["loopback"] and not live.get("loopback"):
-            steps.append((f"make a local disk of {name}", partial(self.make_loopback, want), partial(self.remove_loopback, name)))
+            take(f"make a local disk of {name}", partial(self.make_loopback, want), partial(self.remove_loopback, name))
         if live.get("loopback") and not want["loopback"]:
-            steps.append((f"remove the local disk of {name}", partial(self.remove_loopback, name), partial(self.make_loopback, live)))
-        return steps
+            take(f"remove the local disk of {name}", partial(self.remove_loopback, name), partial(self.make_loopback, live))
 
-    def removal(self, live: Export) -> List[Step]:
-        """What has to be done so that nothing of the export is left."""
-        steps = []  # type: List[Step]
+    def remove(self, live: Export, take: Take) -> None:
+        """Take the steps after which nothing of the export is left."""
         if live.get("target"):
-            steps.append((f"remove target {live['iqn']}", partial(self.remove_target, live["iqn"]), partial(self.again, live)))
+            take(f"remove target {live['iqn']}", partial(self.remove_target, live["iqn"]), partial(self.again, live))
         if live.get("loopback"):
-            steps.append((f"remove the local disk of {live['name']}", partial(self.remove_loopback, live["name"]),
-                          partial(self.make_loopback, live)))
+            take(f"remove the local disk of {live['name']}", partial(self.remove_loopback, live["name"]),
+                 partial(self.make_loopback, live))
         if live.get("backstore"):
-            steps.append((f"remove backstore {live['name']}", partial(self.remove_backstore, live["name"]),
-                          partial(self.make_backstore, live) if live.get("activated") else None))
-        return steps
+            take(f"remove backstore {live['name']}", partial(self.remove_backstore, live["name"]),
+                 partial(self.make_backstore, live) if live.get("activated") else None)
 
     def again(self, live: Export) -> None:
         """Make a target as it was, over its backstore; after a removal that was not ended."""
         if not live["linked"]:
             return
-        for _text, do, _undo in self.steps(dict(live, loopback=False), {"activated": True, "enabled": not live["enabled"]}):
-            do()
+        self.make(dict(live, loopback=False), {"activated": True, "enabled": not live["enabled"]}, at_once)
 
-    # ---- apply
+    # ---- how
 
     def make_backstore(self, want: Export) -> None:
         path, device = self.backstore(want["name"]), want["device"]
@@ -402,8 +402,7 @@ def restore(lio: Lio, folder: str = SAVED, patience: float = PATIENCE) -> Dict[s
     while pending:
         for name, export in list(pending.items()):
             try:
-                for _text, do, _undo in lio.steps(export, lio.read(name, export["iqn"])):
-                    do()
+                lio.make(export, lio.read(name, export["iqn"]), at_once)
                 del pending[name]
                 wrong.pop(name, None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others come back

@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Dict, List, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import SLACK_KIB, Arrays, Half
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, read
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import room
 
@@ -52,9 +52,9 @@ class Mirror:
         array = self.arrays.find(self.params["name"], self.present)
         return self.arrays.view(array, self.names()) if array else {}
 
-    def plan(self) -> Plan:
+    def plan(self) -> ChangeSet:
         """What module md_mirror does. Raises NodeError for whatever can be known before the first step."""
-        plan = Plan(f"mirror {self.params['name']}", self.view())
+        plan = ChangeSet(f"mirror {self.params['name']}", self.view())
         self._check_devices()
         if self.array and self.arrays.get(self.array, "level") not in ("raid1", ""):
             raise NodeError(f"{plan.before['device']} is no mirror but {plan.before['level']}.")
@@ -143,7 +143,7 @@ class Mirror:
 
     # ---- a mirror that does not run
 
-    def _plan_start(self, plan: Plan) -> None:
+    def _plan_start(self, plan: ChangeSet) -> None:
         if self.array:
             plan.step(f"stop the incomplete /dev/{self.array}", partial(self.arrays.run, "mdadm", "--stop", f"/dev/{self.array}"))
         halves = [(path, half) for path, half in ((path, self.arrays.half(path)) for path in self.present) if half]
@@ -157,7 +157,7 @@ class Mirror:
         else:
             self._plan_create(plan)
 
-    def _plan_displaced(self, plan: Plan, paths: List[str]) -> List[Tuple[str, Half]]:
+    def _plan_displaced(self, plan: ChangeSet, paths: List[str]) -> List[Tuple[str, Half]]:
         """Halves whose devices have grown, and that were stopped before their superblocks had moved."""
         found = []
         for path in paths:
@@ -167,7 +167,7 @@ class Mirror:
                 found.append((path, half))
         return found
 
-    def _plan_create(self, plan: Plan) -> None:
+    def _plan_create(self, plan: ChangeSet) -> None:
         if len(self.devices) < 2:
             raise NodeError(f"There is no mirror {self.params['name']}; to make it, name the devices of both halves in devices.")
         if self.missing:
@@ -212,7 +212,7 @@ class Mirror:
                     self.arrays.run("mdadm", "--zero-superblock", path, codes=range(256))
             raise
 
-    def _plan_assemble(self, plan: Plan, halves: List[Tuple[str, Half]], blank: List[str]) -> None:
+    def _plan_assemble(self, plan: ChangeSet, halves: List[Tuple[str, Half]], blank: List[str]) -> None:
         uuids = {half.uuid for _path, half in halves}
         if len(uuids) > 1:
             raise NodeError("The devices belong to different arrays: "
@@ -275,7 +275,7 @@ class Mirror:
         return [member for member in self.arrays.members(array)
                 if not {"in_sync", "faulty"} & set(self.arrays.flags(array, member))]
 
-    def _plan_running(self, plan: Plan) -> None:
+    def _plan_running(self, plan: ChangeSet) -> None:
         array, names = self.array, self.names()
         members = self.arrays.members(array)
         flags = {member: self.arrays.flags(array, member) for member in members}
@@ -313,7 +313,7 @@ class Mirror:
         if self.params["grow"]:
             self._plan_growth(plan, array, good)
 
-    def _plan_members(self, plan: Plan, array: str, good: List[str], fresh: List[str], faulty: List[str]) -> None:
+    def _plan_members(self, plan: ChangeSet, array: str, good: List[str], fresh: List[str], faulty: List[str]) -> None:
         """New halves in, and with purge, others out. A copy is made before the original goes."""
         names, purge = self.names(), self.params["purge"]
         slots = int(self.arrays.get(array, "raid_disks"))
@@ -350,7 +350,7 @@ class Mirror:
         words = [] if self.params["failfast"] is False else ["--failfast"]
         return words + (["--write-mostly"] if path in (self.params["write_mostly"] or []) else [])
 
-    def _plan_replace(self, plan: Plan, array: str, member: str, path: str, new: bool) -> None:
+    def _plan_replace(self, plan: ChangeSet, array: str, member: str, path: str, new: bool) -> None:
         old = f"/dev/{member}"
         if new:
             plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
@@ -359,13 +359,13 @@ class Mirror:
         plan.after["members"] = [known for known in plan.after["members"] if known["device"] != old] + [
             {"device": path, "state": "rebuilding"}]
 
-    def _plan_return(self, plan: Plan, path: str, apart: bool) -> None:
+    def _plan_return(self, plan: ChangeSet, path: str, apart: bool) -> None:
         plan.step(f"{'overwrite' if apart else 're-add'} {path}", partial(self._return, path, apart),
                   gone=f"what was on {path}" if apart else "")
         plan.after["members"] = [known for known in plan.after["members"] if known["device"] != path] + [
             {"device": path, "state": "active"}]
 
-    def _plan_add(self, plan: Plan, path: str) -> None:
+    def _plan_add(self, plan: ChangeSet, path: str) -> None:
         plan.step(f"add {path}", partial(self._add, path, self.params["allow_overwrite"]),
                   lambda: self._manage(self._now(), "--remove", path), gone=self._lost(path))
         plan.after["members"] = [*plan.after["members"], {"device": path, "state": "rebuilding"}]
@@ -394,7 +394,7 @@ class Mirror:
         self.arrays.run("mdadm", "--zero-superblock", path)
         self._manage(self._now(), *self._words(path), "--add", path)
 
-    def _plan_out(self, plan: Plan, array: str, member: str) -> None:
+    def _plan_out(self, plan: ChangeSet, array: str, member: str) -> None:
         """Fail and remove a member, if enough is left."""
         keep = [other for other in self.arrays.members(array) if other != member and "in_sync" in self.arrays.flags(array, other)
                 and (self.params["state"] == "degraded" or other in self.names())]
@@ -418,7 +418,7 @@ class Mirror:
                     raise
                 time.sleep(0.2)
 
-    def _plan_flags(self, plan: Plan, array: str, flags: Dict[str, List[str]]) -> None:
+    def _plan_flags(self, plan: ChangeSet, array: str, flags: Dict[str, List[str]]) -> None:
         for member, live in flags.items():
             path = self.names()[member]
             wanted = {"failfast": self.params["failfast"]}
@@ -434,7 +434,7 @@ class Mirror:
                         if known["device"] == path:
                             known[flag] = value
 
-    def _plan_growth(self, plan: Plan, array: str, good: List[str]) -> None:
+    def _plan_growth(self, plan: ChangeSet, array: str, good: List[str]) -> None:
         sizes = {self.names().get(member, f"/dev/{member}"): self.blocks.size(f"/dev/{member}") for member in good}
         component = int(self.arrays.get(array, "component_size"))
         used = min(int(self.arrays.get(array, f"dev-{member}/size") or 0) for member in good)
@@ -467,7 +467,7 @@ class Mirror:
         plan.after["size"] = room(min(sizes.values())) if self.arrays.get(array, "metadata_version") == "1.0" else \
             plan.before["size"] + (possible - component) // 64 * 64 * 1024
 
-    def _plan_bitmap(self, plan: Plan, array: str, chunk: int) -> None:
+    def _plan_bitmap(self, plan: ChangeSet, array: str, chunk: int) -> None:
         """With the chunk that the task wants, or `chunk` bytes, or what mdadm chooses."""
         size = self.params["bitmap_chunk"] or (f"{chunk // 1024}K" if chunk else "")
         plan.step("make a bitmap", partial(self._make_bitmap, array, *([f"--bitmap-chunk={size}"] if size else [])))
@@ -496,7 +496,7 @@ class Mirror:
 
     # ---- out
 
-    def _plan_degraded(self, plan: Plan) -> None:
+    def _plan_degraded(self, plan: ChangeSet) -> None:
         if not self.devices:
             raise NodeError("Name in devices what is to be taken out.")
         if not self.array:
@@ -515,7 +515,7 @@ class Mirror:
         if members:
             plan.after["degraded"] = plan.before["raid_devices"] - len(staying)
 
-    def _plan_absent(self, plan: Plan) -> None:
+    def _plan_absent(self, plan: ChangeSet) -> None:
         plan.after = {}
         paths = {}  # type: Dict[str, str]
         if self.array:

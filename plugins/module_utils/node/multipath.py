@@ -8,8 +8,8 @@ import time
 from functools import partial
 from typing import Any, Callable, List
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import write_file
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, names, read
 
 SETTINGS = "etc/multipath/conf.d/nobloat-xen.conf"
@@ -58,7 +58,7 @@ class Multipath:
         """Whether the device keeps requests while no path works."""
         return "queue_if_no_path" in self.run("dmsetup", "table", found).out
 
-    def plan(self, plan: Plan, disks: List[str], paths: int, replacement: int, now: Callable[[], List[str]]) -> None:
+    def plan(self, plan: ChangeSet, disks: List[str], paths: int, replacement: int, now: Callable[[], List[str]]) -> None:
         """Plan one device over all disks; `now` names them once the sessions are there."""
         text = SETTINGS_TEXT.format(replacement=replacement)
         path = os.path.join(self.root, SETTINGS)

@@ -21,6 +21,7 @@ import stat
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.backup import MOUNTS
 from ansible_collections.nobloat.xen.plugins.module_utils.node.beneath import beneath, fresh
 from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
@@ -37,7 +38,6 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.held import Direc
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays, Half
 from ansible_collections.nobloat.xen.plugins.module_utils.node.mounts import Mounts, own_mounts
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.snapshot import end_orderly, lock, supervised
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import (
@@ -90,14 +90,14 @@ class Restore:
         self.devices = {}  # type: Dict[str, Direct]
         self.lock = None  # type: Any
 
-    def plan(self, check_mode: bool) -> Plan:
+    def plan(self, check_mode: bool) -> ChangeSet:
         """What module leg_restore does. Raises NodeError for whatever can be known before the first step."""
         if self.params["archive"] or self.params["state"] != "unheld":
             self.manifest = self.store.find(self.params["generation"])
             self.text = self.store.check(self.manifest)
         if not check_mode:
             self.lock = lock(self.blocks.root, self.name)
-        plan = Plan(f"restore of {self.name}", {})
+        plan = ChangeSet(f"restore of {self.name}", {})
         if self.params["archive"]:
             self._plan_archive(plan)
             return plan
@@ -128,7 +128,7 @@ class Restore:
         self.devices = {path: Direct(path) if check_mode else Held(path, self.blocks) for path in paths}
         return self._check_halves({path: self._half(path) for path in paths})
 
-    def _plan_unheld(self, plan: Plan, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
+    def _plan_unheld(self, plan: ChangeSet, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
         if WRITTEN in brands.values():
             raise NodeError(HALF_DONE)
         for path, brand in brands.items():
@@ -136,7 +136,7 @@ class Restore:
                 plan.before[path], plan.after[path] = OUT, "as it was"
                 plan.step(f"put {path} back into its mirror", partial(self._mark, path, halves[path], MAGIC[:4]))
 
-    def _plan_disk(self, plan: Plan, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
+    def _plan_disk(self, plan: ChangeSet, halves: Dict[str, Half], brands: Dict[str, bytes]) -> None:
         manifest, held = self.manifest, self.params["state"] == "held"
         if manifest["method"] != "blocks":
             raise NodeError(f"Generation {manifest['generation']} was made with method {manifest['method']}. Only one made with method "
@@ -263,7 +263,7 @@ class Restore:
 
     # ---- files
 
-    def _plan_archive(self, plan: Plan) -> None:
+    def _plan_archive(self, plan: ChangeSet) -> None:
         self.path = inside(self.params["path"] or "/")
         plan.before, plan.after = {}, {"archive": self.params["archive"], "path": f"/{'' if self.path == '.' else self.path}"}
         if self.manifest["method"] == "files":

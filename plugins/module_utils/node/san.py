@@ -14,10 +14,10 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.connections import connections
 from ansible_collections.nobloat.xen.plugins.module_utils.node.files import FilesPlan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
     SEARCH_PATH,
     NodeError,
@@ -50,11 +50,11 @@ class San:
         self.patience = patience
         self.net = os.path.join(root, "sys/class/net")
 
-    def plan(self, params: Dict[str, Any]) -> Plan:
+    def plan(self, params: Dict[str, Any]) -> ChangeSet:
         """What module san_network does. The view is {path: text of the settings}. Raises NodeError."""
         params = dict(params, addresses=[self._address(text) for text in params["addresses"]])
         if os.path.exists(os.path.join(self.root, "etc/xensource-inventory")):
-            plan = Plan("network of the SAN", {})
+            plan = ChangeSet("network of the SAN", {})
             plan.facts = {"manager": "xapi", "interfaces": []}
             return plan
         self._check(params)

@@ -60,6 +60,14 @@ def test_what_a_step_learns_is_in_the_returned_object_but_a_setter_teaches_nothi
     assert changes.after == {"name": "x", "mtu": 9000, "uuid": "1234"}
 
 
+def test_what_is_no_dictionary_teaches_nothing():
+    changes = ChangeSet("network x", {"name": "x"}, {"name": "y"})
+    changes.step("count", lambda: 7)
+    changes.step("look", lambda: {"uuid": "1234"})
+    changes.apply()
+    assert (changes.before, changes.after) == ({"name": "x"}, {"name": "y", "uuid": "1234"})
+
+
 def test_removal_leaves_nothing_behind_in_the_view():
     changes = ChangeSet("network x", {"name": "x"})
     changes.delete(lambda: "a task's result")

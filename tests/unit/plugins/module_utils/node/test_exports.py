@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import (
     SCRIPT,
@@ -21,7 +22,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.exports import (
     merged,
     portal,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import at_once
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 IQN = "iqn.2026-11.test.nobloat:node1:web1"
@@ -160,8 +161,7 @@ def test_lists_grow_unless_they_are_purged(exports: Exports) -> None:
 
 def test_after_a_boot_the_saved_description_is_what_omitted_means(exports: Exports, configfs: Any) -> None:
     make(exports, whole(chap_username="u", chap_password="p"))
-    for _text, do, _undo in exports.lio.removal(exports.lio.read("web1")):
-        do()
+    exports.lio.remove(exports.lio.read("web1"), at_once)
     make(exports, options())
     assert exports.look("web1")["initiators"] == [NODE2] and exports.look("web1")["chap_username"] == "u"
 
@@ -290,8 +290,7 @@ def test_a_damaged_description(exports: Exports, configfs: Any, monkeypatch: pyt
         assert step.undo
         step.undo()
     assert path.read_bytes() == data
-    for _text, do, _undo in exports.lio.removal(exports.lio.read("web1")):
-        do()
+    exports.lio.remove(exports.lio.read("web1"), at_once)
     plan = make(exports, options(state="absent"))
     assert [step.text for step in plan.steps] == ["forget export web1"] and not path.exists()
     plan.steps[0].undo()

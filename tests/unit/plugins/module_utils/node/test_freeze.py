@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node.freeze import FREEZE, Freezer, place_of
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError, Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 TABLE = r"""22 1 8:1 / / rw - ext4 /dev/sda1 rw
@@ -54,7 +54,7 @@ class World:
         found.place, found.number = str(self.root), os.stat(self.root).st_dev
         return found
 
-    def run(self, state: str, seconds: float = 60) -> Plan:
+    def run(self, state: str, seconds: float = 60) -> ChangeSet:
         plan = self.freezer().plan(state, seconds)
         plan.apply()
         return plan

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.imports import Imports
 from ansible_collections.nobloat.xen.plugins.module_utils.node.iscsi import Initiator, answers
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, Result
 
 IQN = "iqn.2026-11.test.nobloat:node1:web1"

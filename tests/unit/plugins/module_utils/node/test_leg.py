@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.node import wipe as wipe_module
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.leg import LegVolumes
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError, Plan
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.spares import Range, Spares, ranges_of, shares
 from ansible_collections.nobloat.xen.plugins.module_utils.node.wipe import Worker
@@ -50,7 +50,7 @@ class Node:
         if not self.lazy:
             self.lvm.wipe()
 
-    def plan(self, extents: int = 8, name: str = "web1-data", wait_timeout: float = 100, **changes: Any) -> Plan:
+    def plan(self, extents: int = 8, name: str = "web1-data", wait_timeout: float = 100, **changes: Any) -> ChangeSet:
         volumes = LegVolumes(str(self.root), self.lvm, lambda: self.time, self.pause, wait_timeout)
         guest, disk = name.split("-", 1)
         return volumes.plan({

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.node import lio
-from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio, LioError, restore, wwn
+from ansible_collections.nobloat.xen.plugins.module_utils.node.lio import Lio, LioError, at_once, restore, wwn
 
 IQN = "iqn.2026-11.test.nobloat:node1:web1"
 GROUP = f"iscsi/{IQN}/tpgt_1"
@@ -36,10 +36,19 @@ def wanted(**changes: Any) -> dict[str, Any]:
 
 
 def make(target: Lio, want: dict[str, Any]) -> list[str]:
-    steps = target.steps(want, target.read(want["name"], want["iqn"]))
+    """Plan all, then do it; what was done."""
+    steps: list[tuple[str, Any, Any]] = []
+    target.make(want, target.read(want["name"], want["iqn"]), lambda *step: steps.append(step))
     for _text, do, _undo in steps:
         do()
     return [text for text, _do, _undo in steps]
+
+
+def removal(target: Lio, name: str, iqn: str = "") -> list[str]:
+    """What has to be done to remove an export."""
+    steps: list[str] = []
+    target.remove(target.read(name, iqn), lambda text, _do, _undo: steps.append(text))
+    return steps
 
 
 def test_an_export_from_nothing_and_again(configfs: Any) -> None:
@@ -96,10 +105,9 @@ def test_demo_mode_is_ended(configfs: Any) -> None:
 def test_removal_leaves_nothing(configfs: Any) -> None:
     target = Lio(str(configfs.root))
     make(target, wanted(loopback=True, initiators=[NODE2, NODE3]))
-    for _text, do, _undo in target.removal(target.read("web1")):
-        do()
+    target.remove(target.read("web1"), at_once)
     assert configfs.tree() == ["core", "core/iblock_0", "iscsi", "loopback"]
-    assert target.removal(target.read("web1", IQN)) == []
+    assert removal(target, "web1", IQN) == []
 
 
 def test_what_was_half_removed_is_found_by_its_iqn(configfs: Any) -> None:
@@ -108,7 +116,7 @@ def test_what_was_half_removed_is_found_by_its_iqn(configfs: Any) -> None:
     target.remove_luns(target.group(IQN))
     target.remove_backstore("web1")
     assert target.read("web1") == {}
-    assert [text for text, _do, _undo in target.removal(target.read("web1", IQN))] == [f"remove target {IQN}"]
+    assert removal(target, "web1", IQN) == [f"remove target {IQN}"]
     make(target, wanted())
     assert target.read("web1")["linked"]
 

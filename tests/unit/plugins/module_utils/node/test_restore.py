@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node import generations, restore
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import CHUNK, Store
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.restore import Restore, marked
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import (

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node import generations
 from ansible_collections.nobloat.xen.plugins.module_utils.node.beneath import beneath, fresh
 from ansible_collections.nobloat.xen.plugins.module_utils.node.generations import Store, digests, sum_line
 from ansible_collections.nobloat.xen.plugins.module_utils.node.md import Arrays
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.restore import Restore
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.block import Blocks
 from ansible_collections.nobloat.xen.plugins.module_utils.node.legs import Legs
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError, Result
 from ansible_collections.nobloat.xen.plugins.module_utils.node.san import San
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands, plans, and the place where errors become answers."""
+"""Commands, and the place where errors become answers."""
 from __future__ import annotations
 
 import ast
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.node import plan as plan_source
-from ansible_collections.nobloat.xen.plugins.module_utils.node.plan import ApplyError, NodeModule, Plan
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.node import module as module_source
+from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import CommandError, NodeError, names, read, run
 
 
@@ -41,42 +42,6 @@ def test_files_that_are_not_there_are_empty(tmp_path: Path) -> None:
     assert (read(str(tmp_path), "file"), read(str(tmp_path), "none"), names(str(tmp_path / "none"))) == ("text", "", [])
 
 
-def test_steps_are_taken_back_newest_first() -> None:
-    done: list[str] = []
-
-    def fail() -> None:
-        raise NodeError("No.")
-
-    def stuck() -> None:
-        raise OSError("stuck")
-
-    plan = Plan("thing", {})
-    plan.step("one", lambda: done.append("one"), lambda: done.append("not one"))
-    plan.step("two", lambda: done.append("two"), stuck)
-    plan.step("three", lambda: done.append("three"), lambda: done.append("not three"))
-    plan.step("four", fail, gone="disk four")
-    with pytest.raises(ApplyError, match=r"^four: No\.$") as caught:
-        plan.apply()
-    assert done == ["one", "two", "three", "not three", "not one"]
-    assert caught.value.remains == {"leftovers": ["two (stuck)"]}
-
-
-def test_what_was_destroyed_before_a_failure_is_named() -> None:
-    def fail() -> None:
-        raise NodeError("No.")
-
-    plan = Plan("thing", {})
-    plan.step("one", lambda: None, gone="disk one")
-    plan.step("two", fail)
-    with pytest.raises(ApplyError, match=r"^two: No\. Already gone: disk one\.$") as caught:
-        plan.apply()
-    assert caught.value.remains == {"gone": ["disk one"]}
-
-
-class Ended(Exception):
-    pass
-
-
 class Module(NodeModule):
     """NodeModule without its arguments."""
 
@@ -94,8 +59,8 @@ class Module(NodeModule):
         self.warned.append(warning)
 
 
-def planned(module: Any) -> Plan:
-    plan = Plan("thing", {"size": 1}, {"size": 2})
+def planned(module: Any) -> ChangeSet:
+    plan = ChangeSet("thing", {"size": 1}, {"size": 2})
     plan.warnings.append("Look out.")
     plan.step("grow", lambda: {"size": 3})
     return plan
@@ -147,10 +112,10 @@ class Many(Module):
         self.result = {"failed": True, **result}
 
     def run(self) -> dict[str, Any]:
-        def plan(options: dict[str, Any]) -> Plan:
+        def plan(options: dict[str, Any]) -> ChangeSet:
             if options["name"] == "bad":
                 raise NodeError("No such thing.")
-            found = Plan(options["name"], {}, {"size": options["size"]})
+            found = ChangeSet(options["name"], {}, {"size": options["size"]})
             if options["size"]:
                 found.step("make", lambda: self.done.append(options) if options["name"] != "stuck" else 1 / 0 or None)
             return found
@@ -194,15 +159,16 @@ def test_a_defect_in_one_of_several_is_no_answer_of_it() -> None:
 
 
 def test_nothing_but_the_node_is_imported() -> None:
-    """What runs on a node stands on the standard library, Ansible's basic module, itself, the names of legs, sizes and what hides secrets.
+    """What runs on a node stands on the standard library, Ansible's basic module, itself, the framework, the names of legs, sizes and what
+    hides secrets.
 
     lio.py and the names stand on the standard library alone.
     """
-    folder = Path(plan_source.__file__).parent
+    folder = Path(module_source.__file__).parent
     ours = "ansible_collections.nobloat.xen.plugins.module_utils.node"
-    names = "ansible_collections.nobloat.xen.plugins.module_utils.mirror.names"
-    allowed = {"ansible.module_utils.basic", "ansible.module_utils.common.arg_spec", names,
-               names.replace("mirror.names", "size"), names.replace("mirror.names", "discreet")}
+    utils = "ansible_collections.nobloat.xen.plugins.module_utils."
+    allowed = {"ansible.module_utils.basic", "ansible.module_utils.common.arg_spec",
+               *(utils + name for name in ("change", "lists", "mirror.names", "size", "discreet"))}
     for path in folder.glob("*.py"):
         imported = {node.module or "" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                     if isinstance(node, ast.ImportFrom)}

@@ -1,87 +1,16 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The change set of a node module: what is, what shall be, and the steps in between. Python 3.6 syntax.
+"""NodeModule: what every module that runs on a node has in common. Python 3.6 syntax."""
 
-The small counterpart of ../change.py, which speaks a newer Python: `changed`, `diff`, check mode and the returned object are
-all read off a Plan, so that they cannot disagree.
-"""
-
-import copy
 import traceback
 from functools import partial
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
-
-
-class Step(NamedTuple):
-    """`do` makes a planned change real, and may return facts that only exist afterwards; `undo` takes it back. `gone` names
-    what it destroys for good."""
-
-    text: str
-    do: Callable[[], Any]
-    undo: Optional[Callable[[], Any]] = None
-    gone: str = ""
-
-
-class ApplyError(Exception):
-    """A step failed: `cause` says why, `leftovers` names what was made or changed and could not be taken back, `gone` what
-    the steps before it destroyed."""
-
-    def __init__(self, step: Step, cause: Exception, leftovers: List[str], gone: List[str]) -> None:
-        text = f"{step.text}: {cause}"
-        super().__init__(f"{text.rstrip('.')}. Already gone: {', '.join(gone)}." if gone else text)
-        self.cause = cause
-        self.leftovers = leftovers
-        self.gone = gone
-        # What the result tells beside `msg`, as far as there is any.
-        self.remains = {key: found for key, found in (("leftovers", leftovers), ("gone", gone)) if found}
-
-
-class Plan:
-    """`before` and `after` are views in the terms of the module's options ({} where there is nothing)."""
-
-    def __init__(self, title: str, before: Dict[str, Any], after: Optional[Dict[str, Any]] = None) -> None:
-        self.title = title
-        self.before = before
-        self.after = copy.deepcopy(before if after is None else after)
-        self.steps = []  # type: List[Step]
-        self.warnings = []  # type: List[str]
-        self.facts = {}  # type: Dict[str, Any]  # what the result tells besides the object
-
-    def step(self, text: str, do: Callable[[], Any], undo: Optional[Callable[[], Any]] = None, gone: str = "") -> None:
-        self.steps.append(Step(text, do, undo, gone))
-
-    def apply(self) -> None:
-        """Run the steps in order. When one fails, take back the earlier ones, newest first, and raise ApplyError."""
-        done = []  # type: List[Step]
-        for step in self.steps:
-            try:
-                facts = step.do()
-            except Exception as cause:
-                gone = [earlier.gone for earlier in done if earlier.gone]
-                raise ApplyError(step, cause, undo(done), gone) from cause
-            if isinstance(facts, dict):
-                self.after.update(facts)
-            done.append(step)
-
-    def diff(self) -> Dict[str, Any]:
-        return {"before": self.before, "after": self.after, "before_header": self.title, "after_header": self.title}
-
-
-def undo(done: List[Step]) -> List[str]:
-    """Take steps back, newest first; returns what could not be."""
-    leftovers = []
-    for step in reversed(done):
-        if step.undo:
-            try:
-                step.undo()
-            except Exception as error:  # noqa: BLE001 - what cannot be undone is named, and the rest still undone
-                leftovers.append(f"{step.text} ({error})")
-    return leftovers
 
 
 class NodeModule(DiscreetModule):
@@ -90,9 +19,9 @@ class NodeModule(DiscreetModule):
     def __init__(self, spec: Dict[str, Any], **rules: Any) -> None:
         super().__init__(argument_spec=spec, supports_check_mode=True, **rules)
 
-    def converge(self, key: str, plan: Callable[["NodeModule"], Plan],
-                 afterwards: Optional[Callable[["NodeModule", Plan], Dict[str, Any]]] = None) -> None:
-        """Plan, apply unless in check mode, and exit with the object as it is now (or would be) under `key`.
+    def converge(self, key: str, plan: Callable[["NodeModule"], ChangeSet],
+                 afterwards: Optional[Callable[["NodeModule", ChangeSet], Dict[str, Any]]] = None) -> None:
+        """ChangeSet, apply unless in check mode, and exit with the object as it is now (or would be) under `key`.
 
         `afterwards` looks at the object again once all steps are done; what it returns is the object.
         """
@@ -102,7 +31,7 @@ class NodeModule(DiscreetModule):
 
         self._guard(work)
 
-    def converge_each(self, key: str, items: str, identity: str, plan: Callable[[Dict[str, Any]], Plan],
+    def converge_each(self, key: str, items: str, identity: str, plan: Callable[[Dict[str, Any]], ChangeSet],
                       look: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
         """As `converge`, for each entry of the option `items`, whose options `plan` and `look` are given. An entry that fails
         does not keep the others from being done; the module then fails in the end. `identity` is the option that names one.
@@ -158,7 +87,7 @@ class NodeModule(DiscreetModule):
             raise NodeError(f"{items} has more than one item for {', '.join(twice)}.")
         return found
 
-    def _do(self, planned: Plan, look: Optional[Callable[[Plan], Dict[str, Any]]]) -> Plan:
+    def _do(self, planned: ChangeSet, look: Optional[Callable[[ChangeSet], Dict[str, Any]]]) -> ChangeSet:
         """Apply a plan unless in check mode, and see what has come of it."""
         if not self.check_mode:
             planned.apply()
