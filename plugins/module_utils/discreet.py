@@ -4,9 +4,10 @@
 """An AnsibleModule that keeps to itself what no_log alone does not hide. Python 3.6 syntax: it runs on nodes, too."""
 
 import re
-from typing import Any
+from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 HIDDEN = "(not shown)"
 _SECRET = re.compile("(password|passphrase|private_key)$")
@@ -36,6 +37,26 @@ class DiscreetModule(AnsibleModule):
     def fail_json(self, msg: str, **result: Any) -> Any:
         self._hide()
         super().fail_json(msg, **result)
+
+    def own_entries(self, items: str, identity: str) -> List[Dict[str, Any]]:
+        """What each entry of the option `items` says itself, of the module's own options; `identity` is the one that names it.
+        Fails for what is wrong with them."""
+        # A secret in a list would get into the log of the machine.
+        spec = {option: {word: value for word, value in rule.items() if word != "default"}
+                for option, rule in self.argument_spec.items() if not rule.get("no_log") and option != items}
+        spec[identity]["required"] = True
+        validator = ArgumentSpecValidator(spec)
+        found = []  # type: List[Dict[str, Any]]
+        for number, item in enumerate(self.params[items]):
+            checked = validator.validate(item)
+            if checked.error_messages:
+                self.fail_json(msg=f"{items}[{number}] ({item.get(identity, 'nameless')}): {'; '.join(checked.error_messages)}")
+            found.append({option: value for option, value in checked.validated_parameters.items() if value is not None})
+        names = [options[identity] for options in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            self.fail_json(msg=f"{items} has more than one item for {', '.join(twice)}.")
+        return found
 
     def _hide(self) -> None:
         """Before the options become part of a result; also when they are refused, before anything else was looked at."""

@@ -267,10 +267,10 @@ SPEC = {
 
 
 def main() -> None:
-    module = NodeModule(SPEC, required_one_of=[("name", "exports")], mutually_exclusive=[("name", "exports")])
+    module = NodeModule(SPEC, each=("exports", "name"), required_one_of=[("name", "exports")], mutually_exclusive=[("name", "exports")])
     exports = Exports()
 
-    module.converge_each("export", "exports", "name", lambda options: exports.plan(options, module.check_mode),
+    module.converge_each("export", lambda options: exports.plan(options, module.check_mode),
                          lambda options: exports.look(options["name"]))
 
 

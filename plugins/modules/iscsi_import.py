@@ -280,10 +280,10 @@ SPEC = {
 
 
 def main() -> None:
-    module = NodeModule(SPEC, required_one_of=[("iqn", "imports")], mutually_exclusive=[("iqn", "imports")])
+    module = NodeModule(SPEC, each=("imports", "iqn"), required_one_of=[("iqn", "imports")], mutually_exclusive=[("iqn", "imports")])
     imports = Imports()
 
-    module.converge_each("import", "imports", "iqn", lambda options: imports.plan(options, module.check_mode),
+    module.converge_each("import", lambda options: imports.plan(options, module.check_mode),
                          lambda options: imports.look(options["iqn"]))
 
 

@@ -196,12 +196,13 @@ SPEC = {
 
 
 def main() -> None:
-    module = NodeModule(SPEC, required_one_of=[("name", "legs", "release")], mutually_exclusive=[("name", "legs", "release")])
+    rules = {"mutually_exclusive": [("name", "legs", "release")], "required_one_of": [("name", "legs", "release")]}
+    module = NodeModule(SPEC, each=("legs", "name"), **rules)
     volumes = LegVolumes(wait_timeout=module.params["wait_timeout"])
     if module.params["release"] is not None:
         module.converge("spares", lambda _module: volumes.plan_release(module.params["release"]))
         return
-    module.converge_each("leg", "legs", "name", volumes.plan, volumes.look)
+    module.converge_each("leg", volumes.plan, volumes.look)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@
 
 import traceback
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
@@ -16,8 +15,12 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 class NodeModule(DiscreetModule):
     """A module that runs on a node: its plan or its report, and the one place where errors become fail_json."""
 
-    def __init__(self, spec: Dict[str, Any], **rules: Any) -> None:
+    def __init__(self, spec: Dict[str, Any], each: Tuple[str, str] = ("", ""), **rules: Any) -> None:
+        """`each`: the option with several things to do, and the option in its entries that names one."""
         super().__init__(argument_spec=spec, supports_check_mode=True, **rules)
+        self.items, self.identity = each
+        # What an entry leaves out comes from the module.
+        self.entries = [dict(self.params, **own) for own in self.own_entries(*each)] if self.params.get(self.items) is not None else None
 
     def converge(self, key: str, plan: Callable[["NodeModule"], ChangeSet],
                  afterwards: Optional[Callable[["NodeModule", ChangeSet], Dict[str, Any]]] = None) -> None:
@@ -31,19 +34,20 @@ class NodeModule(DiscreetModule):
 
         self._guard(work)
 
-    def converge_each(self, key: str, items: str, identity: str, plan: Callable[[Dict[str, Any]], ChangeSet],
+    def converge_each(self, key: str, plan: Callable[[Dict[str, Any]], ChangeSet],
                       look: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
-        """As `converge`, for each entry of the option `items`, whose options `plan` and `look` are given. An entry that fails
-        does not keep the others from being done; the module then fails in the end. `identity` is the option that names one.
-        Without that option, for the one thing that the module's own options name.
+        """As `converge`, for each entry of the list (`each`), whose options `plan` and `look` are given. An entry that fails
+        does not keep the others from being done; the module then fails in the end. Without a list, for the one thing that the
+        module's own options name.
         """
-        if self.params[items] is None:
+        entries, items, identity = self.entries, self.items, self.identity
+        if entries is None:
             self.converge(key, lambda _module: plan(self.params), lambda _module, _planned: look(self.params))
             return
 
         def work() -> Dict[str, Any]:
             result = {"changed": False, "diff": [], items: []}  # type: Dict[str, Any]
-            for options in self._entries(items, identity):
+            for options in entries:
                 told = {identity: options[identity], "changed": False, "failed": False}  # type: Dict[str, Any]
                 result[items].append(told)
                 try:
@@ -66,26 +70,6 @@ class NodeModule(DiscreetModule):
             return result
 
         self._guard(work)
-
-    def _entries(self, items: str, identity: str) -> List[Dict[str, Any]]:
-        """The options of each entry, laid over those of the module. Raises NodeError for what is wrong with them."""
-        # A secret in a list would get into the log of the machine. What an entry leaves out comes from the module.
-        spec = {option: {word: value for word, value in rule.items() if word != "default"}
-                for option, rule in self.argument_spec.items() if not rule.get("no_log") and option != items}
-        spec[identity]["required"] = True
-        validator = ArgumentSpecValidator(spec)
-        found = []
-        for number, item in enumerate(self.params[items]):
-            checked = validator.validate(item)
-            if checked.error_messages:
-                raise NodeError(f"{items}[{number}] ({item.get(identity, 'nameless')}): {'; '.join(checked.error_messages)}")
-            own = {option: value for option, value in checked.validated_parameters.items() if value is not None}
-            found.append(dict(self.params, **own))
-        names = [options[identity] for options in found]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise NodeError(f"{items} has more than one item for {', '.join(twice)}.")
-        return found
 
     def _do(self, planned: ChangeSet, look: Optional[Callable[[ChangeSet], Dict[str, Any]]]) -> ChangeSet:
         """Apply a plan unless in check mode, and see what has come of it."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ class Many(Module):
 
     def fail_json(self, **result: Any) -> None:
         self.result = {"failed": True, **result}
+        raise SystemExit
 
     def run(self) -> dict[str, Any]:
         def plan(options: dict[str, Any]) -> ChangeSet:
@@ -120,7 +122,10 @@ class Many(Module):
                 found.step("make", lambda: self.done.append(options) if options["name"] != "stuck" else 1 / 0 or None)
             return found
 
-        self.converge_each("thing", "things", "name", plan, lambda options: {"size": options["size"], "seen": True})
+        self.items, self.identity = "things", "name"
+        with contextlib.suppress(SystemExit):
+            self.entries = [{**self.params, **own} for own in self.own_entries("things", "name")]
+            self.converge_each("thing", plan, lambda options: {"size": options["size"], "seen": True})
         return self.result
 
 
