@@ -195,6 +195,9 @@ def integration(session: nox.Session, core: Core) -> None:
     tree, environment = ansible_test(session, core)
     session.chdir(tree)
     session.run("python", "tests/integration/run.py", *session.posargs, env=environment)
+    if core == NEWEST and not session.posargs:  # the environment has all that it needs
+        session.chdir(ROOT)
+        session.run("python", "-m", "bench", "--tiny", env=ansible_environment(session))
 
 
 once_per_core(sanity)
@@ -255,7 +258,7 @@ def pxe(session: nox.Session) -> None:
 @nox.session(python=NEWEST.interpreter, default=False)
 def bench(session: nox.Session) -> None:
     """The measurements of docs/performance.md, beside community.general.xenserver_guest."""
-    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)  # part mirror uses what the tests of the lab share
+    install(session, NEWEST.package, *LIBRARIES, *SIMULATOR, *PYTEST)  # parts with a lab use what its tests share
     session.run("python", "-m", "bench", *session.posargs, env=ansible_environment(session))
 
 

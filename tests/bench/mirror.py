@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from bench.measure import clock, table
@@ -14,7 +15,6 @@ from faults.world import DISK, MOUNT, World
 from lab.machine import Box
 from lab_tests.helpers import until
 
-SECONDS = 5
 JOBS = {  # name: options of fio, what is told, unit
     "sequential read, 1 MiB": ("--rw=read --bs=1M --iodepth=4", "read", "bw_bytes"),
     "sequential write, 1 MiB": ("--rw=write --bs=1M --iodepth=4", "write", "bw_bytes"),
@@ -22,14 +22,15 @@ JOBS = {  # name: options of fio, what is told, unit
     "random write, 4 KiB, 16 at a time": ("--rw=randwrite --bs=4k --iodepth=16", "write", "iops"),
     "write and fsync, 4 KiB, one by one": ("--rw=randwrite --bs=4k --iodepth=1 --fsync=1", "write", "iops"),
 }
-TIMEOUTS = [(1, 1, 1), (5, 2, 2), (15, 5, 5)]  # replacement_timeout, noop_interval, noop_timeout
-NODES = (2, 4, 8)
+# `timeouts`: replacement_timeout, noop_interval, noop_timeout
+FULL = {"nodes": [2, 4, 8], "seconds": 5, "timeouts": [(1, 1, 1), (5, 2, 2), (15, 5, 5)]}
+TINY = {"nodes": [2], "seconds": 1, "timeouts": [(1, 1, 1)]}
 
 
-def fio(box: Box, device: str, job: str) -> float:
+def fio(box: Box, device: str, job: str, seconds: int) -> float:
     """Bytes or operations per second."""
     options, kind, unit = JOBS[job]
-    said = box.run(f"fio --name=x --filename={device} --direct=1 --ioengine=libaio --time_based --runtime={SECONDS} --size=200M"
+    said = box.run(f"fio --name=x --filename={device} --direct=1 --ioengine=libaio --time_based --runtime={seconds} --size=200M"
                    f" --output-format=json {options}", timeout=120).stdout
     return float(json.loads(said[said.index("{"):])["jobs"][0][kind][unit])
 
@@ -44,17 +45,17 @@ def devices(world: World) -> tuple[str, str]:
     return f"/dev/{local}", f"/dev/{remote}"
 
 
-def throughput(world: World) -> None:
+def throughput(world: World, seconds: int) -> None:
     """Destroys the guest's data: comes last."""
     local, remote = devices(world)
     box = world.guest
     box.run(f"umount {MOUNT}; array=$(readlink -f /dev/md/{DISK}); mdadm --stop $array; mdadm --zero-superblock {local} {remote}")
-    found = {name: [fio(box, device, name) for device in (local, remote)] for name in JOBS}
+    found = {name: [fio(box, device, name, seconds) for device in (local, remote)] for name in JOBS}
     box.run(f"mdadm --create /dev/md/bench --run --assume-clean --level=1 --metadata=1.0 --bitmap=internal --raid-devices=2"
             f" --failfast {local} --write-mostly {remote}")
     rows = []
     for name, (one, other) in found.items():
-        both = fio(box, "/dev/md/bench", name)
+        both = fio(box, "/dev/md/bench", name, seconds)
         unit = (lambda value: f"{value / (1 << 20):.0f} MiB/s") if JOBS[name][2] == "bw_bytes" else (lambda value: f"{value:.0f}/s")
         rows.append([name, unit(one), unit(other), unit(both), f"{both / one:.2f}", f"{both / other:.2f}"])
     table("RAID1 over two nodes", ["", "local leg", "remote leg", "mirror", "of local", "of remote"], rows)
@@ -80,10 +81,10 @@ def resync(world: World) -> None:
         ["full", f"{fully:.2f}", "1.00"]])
 
 
-def stalls(world: World) -> None:
+def stalls(world: World, timeouts: Sequence[tuple[int, int, int]]) -> None:
     """The longest write when the remote node loses its power, by the time-outs of the imports."""
     rows = []
-    for replacement, interval, timeout in TIMEOUTS:
+    for replacement, interval, timeout in timeouts:
         world.play("site", mirror_import_replacement_timeout=replacement, mirror_import_noop_interval=interval,
                    mirror_import_noop_timeout=timeout)
         world.guest.run("sync")
@@ -102,13 +103,13 @@ def stalls(world: World) -> None:
     table("Longest write when a node dies", ["replacement, no-op interval, no-op time-out", "their sum, s", "measured, s"], rows)
 
 
-def growing() -> None:
+def growing(numbers: Sequence[int]) -> None:
     rows = []
-    for nodes in NODES:
-        world = World(f"bench-{nodes}", nodes=nodes)
+    for nodes in numbers:
+        world = World(f"bench-nodes-{nodes}", nodes=nodes)
         world.up()
         try:
-            first, _none = clock(partial(world.play, "site"))
+            first, _played = clock(partial(world.play, "site"))
             second, _none = clock(partial(world.again, "site"))
         finally:
             world.lab.down()
@@ -118,16 +119,16 @@ def growing() -> None:
           [[nodes, first, f"{float(first) / base:.2f}", second] for nodes, first, second in rows])
 
 
-def main() -> None:
+def main(nodes: Sequence[int], seconds: int, timeouts: Sequence[tuple[int, int, int]]) -> None:
     world = World("bench")
     world.up()
     try:
         world.play("site")
         time.sleep(2)
         resync(world)
-        stalls(world)
-        throughput(world)
+        stalls(world, timeouts)
+        throughput(world, seconds)
     finally:
         world.load.stop()
         world.lab.down()
-    growing()
+    growing(nodes)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import XenAPI
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
@@ -13,14 +13,14 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Se
 from bench.measure import clock, crowd, table
 from xapisim.launcher import launch
 
-SECONDS = 3.0
-SIZE = 10_000
+FULL = {"guests": [10_000], "seconds": 3.0}
+TINY = {"guests": [2], "seconds": 0.1}
 
 
-def rate(call: Callable[[], object]) -> float:
-    """Calls per second, one after the other."""
+def rate(call: Callable[[], object], seconds: float) -> float:
+    """Calls per second, one after the other, for so long."""
     begin, count = time.perf_counter(), 0
-    while (passed := time.perf_counter() - begin) < SECONDS:
+    while (passed := time.perf_counter() - begin) < seconds:
         call()
         count += 1
     return count / passed
@@ -33,9 +33,9 @@ def starting(size: int) -> float:
         return time.perf_counter() - begin
 
 
-def main() -> None:
-    empty, full = starting(1), starting(SIZE)
-    with launch(crowd(SIZE)) as info:
+def measure(size: int, seconds: float) -> None:
+    empty, full = starting(1), starting(size)
+    with launch(crowd(size)) as info:
         pool = info["pools"][0]
         sdk = XenAPI.Session(pool["url"])
         sdk.xenapi.login_with_password(pool["username"], pool["password"], "1.0", "bench")
@@ -43,11 +43,16 @@ def main() -> None:
         with Session(pool["url"], reference=sdk._session) as session:
             rows = [
                 ["start", f"{empty:.1f} s"],
-                [f"start with {SIZE:,} running guests", f"{full:.1f} s"],
-                ["VM.get_record by XML-RPC (the SDK)", f"{rate(lambda: sdk.xenapi.VM.get_record(ref)):.0f} calls/s"],
-                ["VM.get_record by JSON-RPC", f"{rate(lambda: session.bulk('VM.get_record', ref)):.0f} calls/s"],
-                [f"VM.get_all_records of {SIZE:,} by XML-RPC", f"{clock(sdk.xenapi.VM.get_all_records)[0]:.1f} s"],
-                [f"VM.get_all_records of {SIZE:,} by JSON-RPC", f"{clock(lambda: session.bulk('VM.get_all_records'))[0]:.1f} s"],
+                [f"start with {size:,} running guests", f"{full:.1f} s"],
+                ["VM.get_record by XML-RPC (the SDK)", f"{rate(lambda: sdk.xenapi.VM.get_record(ref), seconds):.0f} calls/s"],
+                ["VM.get_record by JSON-RPC", f"{rate(lambda: session.bulk('VM.get_record', ref), seconds):.0f} calls/s"],
+                [f"VM.get_all_records of {size:,} by XML-RPC", f"{clock(sdk.xenapi.VM.get_all_records)[0]:.1f} s"],
+                [f"VM.get_all_records of {size:,} by JSON-RPC", f"{clock(lambda: session.bulk('VM.get_all_records'))[0]:.1f} s"],
             ]
         sdk.xenapi.session.logout()
     table("xapisim", ("what", ""), rows)
+
+
+def main(guests: Sequence[int], seconds: float) -> None:
+    for size in guests:
+        measure(size, seconds)
