@@ -46,7 +46,7 @@ def described(folder: Path, count: int) -> Path:
     """An inventory with these mirrored guests, all of them at home on one node, to be laid over the lab's."""
     guests = [
         {"name": name, "home": HOME, "disks": [{"name": DISK, "size": SIZE, "filesystem": "ext4", "mount": MOUNT}],
-         "vm": {"memory": "256MiB", "other_config": {"lab_guest": name}}}
+         "vm": {"memory": "512MiB", "other_config": {"lab_guest": name}}}
         for name in names(count)
     ]
     path = folder / str(count)
