@@ -426,6 +426,16 @@ def _parents(keyed: list[Any]) -> Iterator[str]:
 
 
 _trust = getattr(ansible_template, "trust_as_template", None)  # ansible-core 2.19
+_NOTHING_IN_THEM = (int, bool, float, type(None))
+
+
+class _Texts(dict[str, str]):
+    """Texts, and the same ones with a mark where they need one. Most are those of many guests, and marking one takes a while."""
+
+    def __missing__(self, text: str) -> str:
+        mark = _trust if _trust and not evaluates(text) else wrap_var if not _trust and evaluates(text) else str
+        self[text] = mark(text)
+        return self[text]
 
 
 class Marks:
@@ -437,26 +447,22 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}  # most texts are those of many guests, and marking one takes a while
+        self._texts = _Texts()
         self._keys: set[str] = set()  # of maps, with nothing to evaluate in them
 
     def of(self, value: Any) -> Any:
         """A value of a pool, with marks where there is something to evaluate."""
-        kind, known = type(value), self._texts  # written for speed: this is called for everything that is known of every guest
+        kind, texts = type(value), self._texts  # written for speed: this is called for everything that is known of every guest
         if kind is dict:
             if not _trust and not value.keys() <= self._keys:
                 if any(map(evaluates, value)):
                     return wrap_var(value)  # a mark on a key alone is lost
                 self._keys.update(value)
-            return {key: (known.get(item) or self._text(item)) if isinstance(item, str) else self.of(item) for key, item in value.items()}
+            return {key: texts[item] if isinstance(item, str) else item if type(item) in _NOTHING_IN_THEM else self.of(item)
+                    for key, item in value.items()}
         if kind is list:
-            return [(known.get(item) or self._text(item)) if isinstance(item, str) else self.of(item) for item in value]
-        return self._text(value) if kind is str else value
-
-    def _text(self, text: str) -> str:
-        mark = _trust if _trust and not evaluates(text) else wrap_var if not _trust and evaluates(text) else str
-        self._texts[text] = mark(text)
-        return self._texts[text]
+            return [texts[item] if isinstance(item, str) else self.of(item) for item in value]
+        return texts[value] if kind is str else value
 
     def plain(self, value: Any) -> Any:
         """What Ansible has composed of such values: the marks on it stay where there is something to evaluate."""

@@ -56,6 +56,7 @@ class Others:
         self.hosts, self.groups = inventory.hosts, inventory.groups
         self._ours = _hosts.setdefault(self.groups["all"], {})
         self.said: list[str] = []
+        self._origin: dict[str, Any] = {}  # what Ansible notes at each new host of this source
         self._places: dict[tuple[str, str], str] = {}
         self._renamed: dict[str, str] = {}
 
@@ -72,10 +73,24 @@ class Others:
     def add_host(self, name: str, uuid: str) -> tuple[Any, bool]:
         """The host of that name, and whether it is another source's."""
         theirs = name in self.hosts and self._ours.get(name) != (self.source, uuid)
-        self.inventory.add_host(name)
+        if name not in self.hosts:
+            self._make(name)
         if not theirs:
             self._ours[name] = (self.source, uuid)
         return self.hosts[name], theirs
+
+    def _make(self, name: str) -> None:
+        """Add a new host. Ansible would look at the file system for each of them, to note where the source lies."""
+        source = self.inventory.current_source
+        if self._origin:
+            self.inventory.current_source = None
+        try:
+            self.inventory.add_host(name)
+        finally:
+            self.inventory.current_source = source
+        variables = self.hosts[name].vars
+        variables.update(self._origin)
+        self._origin = dict(variables)
 
     def add_group(self, name: str, kind: str) -> str:
         """The name of a group that may be used for `name`; made if there is none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,5 +58,31 @@ def reachable(text: str, *, here: bool = False) -> ipaddress.IPv4Address | ipadd
 
 def _usable(texts: list[str]) -> list[str]:
     """Each address once, IPv4 first."""
-    found = {address for address in map(reachable, set(texts)) if address}
-    return [str(address) for address in sorted(found, key=lambda address: (address.version, int(address)))]
+    found: dict[tuple[int, bytes], str] = {}
+    for text in texts:
+        ordinary = _ordinary(text)
+        if ordinary:
+            found[ordinary] = text
+        elif ordinary is None and (address := reachable(text)):
+            found[address.version, address.packed] = str(address)
+    return [found[key] for key in sorted(found)]
+
+
+def _ordinary(text: str) -> tuple[int, bytes] | tuple[()] | None:
+    """Version and bytes of an address that others reach for certain, nothing of a link-local one; None where one has to look closer.
+
+    Nearly all are one or the other, and `reachable` takes ten times as long, which counts for ten thousand guests.
+    """
+    version, family = (6, socket.AF_INET6) if ":" in text else (4, socket.AF_INET)
+    try:
+        packed = socket.inet_pton(family, text)
+        if socket.inet_ntop(family, packed) != text:
+            return None
+    except (OSError, ValueError):
+        return None
+    if version == 4:
+        return None if packed[0] in _ODD else (4, packed)
+    if packed[0] == 0xFE and packed[1] >> 6 == 2:
+        return ()
+    # Loopback and mapped ones begin with zeros; multicast follows.
+    return (6, packed) if 0x20 <= packed[0] <= 0xFD else None

@@ -132,8 +132,9 @@ def class_name(text: str) -> str:
 
 def typed(cls: str, ref: str, raw: dict[str, Any]) -> dict[str, Any]:
     """Give the fields of ``raw`` their types, in place, and add ``ref``; unknown classes and fields stay as is."""
-    for field, convert in TYPES.get(cls, {}).items():
-        value = raw.get(field)
+    types = TYPES.get(cls, {})
+    for field in types.keys() & raw.keys():
+        value, convert = raw[field], types[field]
         if value is None:
             continue
         if isinstance(value, dict):

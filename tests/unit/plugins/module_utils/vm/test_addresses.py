@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import power
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses, addresses_by_index, reachable
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import (
+    _usable,
+    addresses,
+    addresses_by_index,
+    reachable,
+)
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.info import info
+from hypothesis import given
+from hypothesis import strategies as st
 from vm_fakes import nic, vm, world
 
 
@@ -65,3 +72,20 @@ def test_waiting_takes_the_same(monkeypatch):
     job = SimpleNamespace(guest=guest, changes=SimpleNamespace(after={"power_state": "running"}), extra={}, error=None)
     power.await_addresses(SimpleNamespace(xapi=None), [job])
     assert (job.error, job.extra) == (None, {"ip_addresses": ["192.0.2.5", "192.0.2.6"]})
+
+
+ODD = [
+    "fe80::1", "fe80::1%eth0", "febf::", "fec0::1", "::ffff:192.0.2.9", "::192.0.2.9", "64:ff9b::192.0.2.9", "1f00::1", "fdff::1", "ff02::1",
+    "2001:db8:0:0:1::1", "2001:db8::0:1:0:0:1", "2001:db8:0:1::1", "2001:DB8::1", "192.0.2.09", "192.0.2.9 ", "169.254.0.1", "\0", "\u0661",
+]
+TEXTS = st.one_of(
+    st.ip_addresses().map(str), st.ip_addresses(v=6).map(lambda address: address.exploded),
+    st.text("0123456789abcdefABCDEF:.%", max_size=40), st.sampled_from(ODD),
+)
+
+
+@given(st.lists(TEXTS, max_size=4))
+def test_addresses_are_those_that_the_standard_library_finds(texts):
+    found = {address for address in map(reachable, texts) if address}
+    wanted = [str(address) for address in sorted(found, key=lambda address: (address.version, int(address)))]
+    assert _usable(texts) == wanted
