@@ -369,7 +369,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 facts.update(marks.plain(wanted.variables.get(name, {})))
             host, theirs = others.add_host(name, facts["xapi_uuid"])
             # set_variable copies each value: slower than all the rest
-            host.vars = combine_vars(facts, host.vars) if theirs else combine_vars(host.vars, facts)
+            host.vars = combine_vars(facts, host.vars) if theirs else {**host.vars, **facts}
 
     def _construct(self, found: dict[str, Facts], others: Others, chosen: set[str]) -> None:
         """Groups that the file makes: those that it names itself, and those that something in a pool names."""

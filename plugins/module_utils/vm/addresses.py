@@ -12,6 +12,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 # xen-api: ocaml/xapi/xapi_guest_agent.ml makes these keys: "0/ip", "0/ipv4/0", "0/ipv6/1".
@@ -34,12 +35,18 @@ def addresses_by_index(report: Mapping[str, Any] | None) -> dict[int, list[str]]
     """The same by index, which is the VIF's device where there is such a VIF."""
     found: dict[int, list[str]] = {}
     for key, text in (report["networks"] if report else {}).items():
-        match = _KEY.fullmatch(key)
-        if match:
-            index = int(match[1]) if match[1].isdecimal() else NOWHERE
+        index = _index(key)
+        if index is not None:
             found.setdefault(index, []).extend(text.replace(",", " ").split())
     usable = {index: _usable(found[index]) for index in sorted(found, key=lambda index: (index == NOWHERE, index))}
     return {index: some for index, some in usable.items() if some}
+
+
+@lru_cache(maxsize=1024)
+def _index(key: str) -> int | None:
+    """Of an address, by its key; None where it is another key."""
+    match = _KEY.fullmatch(key)
+    return None if not match else int(match[1]) if match[1].isdecimal() else NOWHERE
 
 
 def reachable(text: str, *, here: bool = False) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
