@@ -117,4 +117,4 @@ def main(guests: Sequence[int], rounds: int, count: int) -> None:
     table(
         "Mirrored guests of two nodes", ["guests", *(text for what in ("site.yml, first run, s", "nothing to do, s", "node_recover, s")
                                                     for text in (what, f"of {guests[0]}"))], rows(found))
-    table(f"One task of {count} on a node that have nothing to do, best of {rounds}, without the start of the play", tasks.HEAD, node)
+    table(f"One task of {count} on a node with nothing to do, best of {rounds}, without the start of the play", tasks.HEAD, node)

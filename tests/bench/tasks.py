@@ -47,4 +47,4 @@ def main(rounds: int, count: int) -> None:
             return tasks(content, changed=False, nobloat_xen_direct=direct)
 
         rows = compare("nobloat.xen.vm", run, {"nobloat.xen.vm": {**login, "name": "web1", "memory": "1GiB"}}, count, rounds)
-    table(f"One task of {count} that have nothing to do, best of {rounds}, without the start of the play", HEAD, rows)
+    table(f"One task of {count} with nothing to do, best of {rounds}, without the start of the play", HEAD, rows)
