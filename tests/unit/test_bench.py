@@ -1,19 +1,17 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be seen of the measurements without measuring. Tiny ones are a part of the integration tests, and of the lab's."""
+"""What can be seen of the measurements without measuring. Tiny ones are a part of the integration tests, and of the faults."""
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.vars.manager import VariableManager
 
-from bench import __main__ as bench
 from bench import mirrored, tasks
 from bench.playbooks import Taken
 from faults.world import described
@@ -21,9 +19,10 @@ from lab import description
 
 
 def test_each_guest_of_the_lab_is_a_machine_at_home_on_the_node_that_dies(tmp_path: Path) -> None:
-    loader = DataLoader()
-    inventory = InventoryManager(loader=loader, sources=[str(mirrored.INVENTORY), str(mirrored.described(tmp_path, 12))])
-    guests = VariableManager(loader=loader, inventory=inventory).get_vars(host=inventory.get_host("alpha"))["mirror_guest_list"]
+    command = [str(Path(sys.executable).with_name("ansible-inventory")), "--host", "alpha"]
+    for source in (mirrored.INVENTORY, mirrored.described(tmp_path, 12)):
+        command += ["-i", str(source)]
+    guests = json.loads(subprocess.check_output(command))["mirror_guest_list"]
     lab = description.parse(described(guests=mirrored.machines(12)))
     assert [guest["vm"]["other_config"]["lab_guest"] for guest in guests] == [guest.name for guest in lab.guests]
     assert {guest["home"] for guest in guests} == {mirrored.HOME}
@@ -48,8 +47,7 @@ def test_a_task_costs_what_comes_on_top_of_the_start() -> None:
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["mirror", "--guests", "3"], ["pool", "--guests", "many"]])
-def test_what_cannot_be_measured_is_refused_before_anything_is(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench", *words])
-    with pytest.raises(SystemExit) as refused:
-        bench.main()
-    assert refused.value.code == 2
+def test_what_cannot_be_measured_is_refused_before_anything_is(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "bench: error: " in done.stderr
