@@ -11,7 +11,7 @@ description:
   - Chooses the mirrored guests that the pool believes to be running on a dead node, and those that an earlier attempt has begun with
     and that do not run, as their leases tell.
 author: nobloat.xen contributors (@nobloat)
-positional: vms, node, host, order, only
+positional: vms, node, host, described, only
 options:
   _input:
     description: Legs of the nodes that answer, as P(nobloat.xen.mirror_legs#filter) returns them.
@@ -31,10 +31,10 @@ options:
     description: What XAPI calls it, if that is another name.
     type: str
     default: ""
-  order:
-    description: Names of guests in the order in which they are to be started. The others follow by name.
+  described:
+    description: Guests of the inventory (C(mirror_guest_list)) in the order in which they are to be started. The others follow by name.
     type: list
-    elements: str
+    elements: dict
     default: []
   only:
     description: Names or uuids of the guests that are meant. If empty, all.
@@ -46,16 +46,16 @@ options:
 EXAMPLES = r"""
 - name: Who has to be started
   ansible.builtin.debug:
-    msg: "{{ (mirror_legs | nobloat.xen.mirror_recovery(found.vms, 'node1')).guests | map(attribute='guest') }}"
+    msg: "{{ (mirror_legs | nobloat.xen.mirror_recovery(found.vms, 'node1')).guests | map(attribute='name') }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - C(guests) to start, each with C(guest) (name), C(uuid) (empty if its legs do not have it), C(legs) and C(host), the node of one of
-      them.
-    - C(done), guests that were begun with and run, for each node with a lease that does not tell so yet. Each has C(guest), C(node),
-      C(names) (of its legs) and C(lease).
+    - C(guests) to start, each with C(name), C(uuid) (empty if its legs do not have it), C(order), C(host) (the node of one of its legs),
+      C(inside) (its own name in the inventory) and C(disks) (their names).
+    - C(done), guests that were begun with and run, by each node with a lease that does not tell so yet, as option C(guests) of
+      M(nobloat.xen.guest_lease).
     - C(others), names of guests that ran on the node and are not mirrored; and C(unknown), what O(only) names and is no mirrored guest.
   type: dict
 """
@@ -69,9 +69,9 @@ from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 
 @foreign
-def mirror_recovery(legs: Any, vms: Any, node: str, host: str = "", order: Any = (), only: Any = ()) -> dict[str, Any]:
+def mirror_recovery(legs: Any, vms: Any, node: str, host: str = "", described: Any = (), only: Any = ()) -> dict[str, Any]:
     try:
-        return recovery(legs, vms, node, host, order, only)
+        return recovery(legs, vms, node, host, described, only)
     except (KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(f"nobloat.xen.mirror_recovery: this is not what mirror_legs and vm_info return: {error!r}") from error
 

@@ -21,9 +21,53 @@ author:
 options:
   name:
     description:
-      - Name of the guest.
+      - Name of the guest. One of O(name) and O(guests) is needed.
     type: str
-    required: true
+  guests:
+    description:
+      - Several guests, each with its name, and with what is otherwise than O(uuid), O(legs), O(host), O(start_from) and O(order) say.
+        Nodes and pools are asked once for all of them. The module fails if one of them must not be started, and returns what is to be
+        done with the others.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the guest.
+        type: str
+        required: true
+      uuid:
+        description: As O(uuid).
+        type: str
+      legs:
+        description: As O(legs).
+        type: list
+        elements: dict
+        suboptions:
+          disk:
+            description: Name of the disk.
+            type: str
+            required: true
+          name:
+            description: Name of the leg.
+            type: str
+            required: true
+          node:
+            description: Node that it lies on.
+            type: str
+            required: true
+          path:
+            description: Its path on every node.
+            type: path
+            required: true
+      host:
+        description: As O(host).
+        type: str
+      start_from:
+        description: As O(start_from).
+        type: str
+      order:
+        description: As O(order).
+        type: int
   uuid:
     description:
       - Uuid of the guest. If omitted, the one that its legs are tagged with, or else that of the guest with this name on the pool;
@@ -56,8 +100,8 @@ options:
         required: true
   nodes:
     description:
-      - What M(nobloat.xen.guest_lease) returned on each node that could run the guest, by the node's name. A result without
-        C(evidence), as that of a node that was unreachable, is no answer.
+      - What M(nobloat.xen.guest_lease) returned on each node that could run the guest, by the node's name; with or without its option
+        C(guests). A result without C(evidence), as that of a node that was unreachable, is no answer.
     type: dict
     required: true
   hosts:
@@ -126,7 +170,22 @@ options:
   generation:
     description:
       - Generation of the lease that O(owner) has taken; every node with a leg has to have it. If omitted, none was taken yet, and
-        nobody else may be starting the guest.
+        nobody else may be starting the guest. With O(guests), what O(taken) says counts.
+    type: int
+    default: 0
+  taken:
+    description:
+      - For O(guests), what was taken of RV(leases), in the same form. In check mode nothing was.
+    type: dict
+    default: {}
+  lost:
+    description:
+      - For O(guests), why the lease of a guest was not to be had on one of its nodes, by the guest's name. It must not be started then.
+    type: dict
+    default: {}
+  order:
+    description:
+      - Guests are started in waves, those of the lowest order first.
     type: int
     default: 0
   lease_time:
@@ -178,12 +237,59 @@ EXAMPLES = r"""
     host: node2
     assume_dead: [node1]
   register: web1
+
+- name: May several guests be started?
+  nobloat.xen.guest_guard:
+    guests:
+      - {name: web1, host: node2, legs: "{{ legs_of_web1 }}"}
+      - {name: web2, host: node2, legs: "{{ legs_of_web2 }}"}
+    nodes: "{{ dict(['node1', 'node2'] | zip(known.results)) }}"
+    assume_dead: [node1]
+    owner: operator/controller1/7d0c2f3b
 """
 
 RETURN = r"""
+guests:
+  description: For each guest C(name), C(failed) (it must not be started), C(msg) (why) and RV(guard).
+  returned: if O(guests) was given, unless the pool could not be asked
+  type: list
+  elements: dict
+  sample: [{name: web1, failed: true, msg: "web1 must not be started. node1 does not answer, ..."}]
+leases:
+  description: Of the guests that may be started, what option C(guests) of M(nobloat.xen.guest_lease) is to be on each node; to take their
+    leases, and once they are O(taken), to mark them as started or to give them back.
+  returned: as RV(guests)
+  type: dict
+  sample: {node2: [{name: web1, legs: [web1-data], uuid: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10, seen: 5, generation: 6, without: [node1],
+    synced: true, host: node2}]}
+start:
+  description: How the guests that may be started are started.
+  returned: as RV(guests)
+  type: dict
+  contains:
+    reset:
+      description: Guests that the pool has to be told about, as option C(vms) of M(nobloat.xen.vm_power). See RV(guard.reset).
+      type: list
+      elements: dict
+      sample: [{name: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10}]
+    attach:
+      description: Disks that they are given back, each with C(vm), and as in RV(guard.attach).
+      type: list
+      elements: dict
+      sample: []
+    detach:
+      description: Disks that are taken from them, each with C(vm), and as in RV(guard.detach).
+      type: list
+      elements: dict
+      sample: []
+    waves:
+      description: Guests by O(order), as option C(vms) of M(nobloat.xen.vm_power).
+      type: list
+      elements: list
+      sample: [[{name: 8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10, host: xcp2}]]
 guard:
   description: The decision.
-  returned: always, unless the pool could not be asked
+  returned: always, unless the pool could not be asked; with O(guests) in RV(guests)
   type: dict
   contains:
     allowed:
@@ -264,15 +370,16 @@ guard:
       sample: 6
 """
 
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guard import Case, judge
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import (
-    disk_name,
-    from_path,
-    lacking,
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guarded import (
+    Inquiry,
+    decide,
+    following,
+    uuid_of,
 )
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.names import from_path
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, device_number, kind, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -282,11 +389,15 @@ from ansible_collections.nobloat.xen.plugins.module_utils.xapi.silence import he
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
 
 TEXT = {"type": "str", "required": True}
+LEGS = {"type": "list", "elements": "dict",
+        "options": {"disk": TEXT, "name": TEXT, "node": TEXT, "path": {"type": "path", "required": True}}}
 SPEC: dict[str, dict[str, Any]] = {
-    "name": TEXT,
+    "name": {"type": "str"},
+    "guests": {"type": "list", "elements": "dict", "options": {
+        "name": TEXT, "uuid": {"type": "str"}, "legs": LEGS, "host": {"type": "str"}, "start_from": {"type": "str"},
+        "order": {"type": "int"}}},
     "uuid": {"type": "str"},
-    "legs": {"type": "list", "elements": "dict", "default": [],
-             "options": {"disk": TEXT, "name": TEXT, "node": TEXT, "path": {"type": "path", "required": True}}},
+    "legs": {**LEGS, "default": []},
     "nodes": {"type": "dict", "required": True},
     "hosts": {"type": "dict", "default": {}},
     "host": {"type": "str"},
@@ -299,6 +410,9 @@ SPEC: dict[str, dict[str, Any]] = {
     "assume_dead": {"type": "list", "elements": "str", "default": []},
     "owner": {"type": "str", "default": ""},
     "generation": {"type": "int", "default": 0},
+    "taken": {"type": "dict", "default": {}},
+    "lost": {"type": "dict", "default": {}},
+    "order": {"type": "int", "default": 0},
     "lease_time": {"type": "int", "default": 120},
     "start_from": {"type": "str"},
     "force": {"type": "bool", "default": False},
@@ -344,7 +458,7 @@ def life(module: XapiModule, pools: dict[str, dict[str, Any] | None]) -> dict[st
         host = params["hosts"].get(name, name)
         signs = [signs_of_life(urls[pool], address) for (pool, known), address in homes.items()
                  if address and (name == f"{pool}/{known}" or (pool == params["pool"] and known == host))]
-        if node.get("failed") and not node.get("unreachable"):
+        if node and not node.get("unreachable"):
             signs.append("it answers, though with an error")
         if node.get("unreachable") and heard_by_ssh(str(node.get("msg", ""))):
             signs.append("it answers by SSH, though it lets nobody in")
@@ -353,62 +467,53 @@ def life(module: XapiModule, pools: dict[str, dict[str, Any] | None]) -> dict[st
     return found
 
 
-def attached(session: Session, vm: dict[str, Any]) -> tuple[list[dict[str, Any]], set[int]]:
-    """The legs among the disks of a guest: vdi, path, device; and all positions that are taken. Two calls."""
-    vbds = select(session, "VBD", VM=[vm["ref"]])
+def attached(session: Session, vms: Iterable[Mapping[str, Any]]) -> dict[str, tuple[list[dict[str, Any]], set[int]]]:
+    """By uuid of a guest: the legs among its disks, each with vdi, path, device; and all positions that are taken. Two calls."""
+    uuids = {vm["ref"]: vm["uuid"] for vm in vms}
+    vbds = select(session, "VBD", VM=uuids) if uuids else {}
     vdis = select(session, "VDI", refs={vbd["VDI"] for vbd in vbds.values()})
-    legs = sorted(({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)} for vbd in vbds.values()
-                   for vdi in [vdis.get(vbd["VDI"])] if vdi and from_path(vdi["location"])), key=lambda disk: disk["device"])
-    return legs, {device_number(vbd) for vbd in vbds.values()}
-
-
-def all_legs(name: str, known: list[dict[str, Any]], disks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The legs that nodes have, and those that only the pool knows."""
-    found = list(known)
-    for disk in disks:
-        place = from_path(disk["path"])
-        if place and disk["path"] not in [leg["path"] for leg in found]:
-            node, leg = place
-            called = [other["disk"] for other in known if other["name"] == leg]
-            found.append({"disk": called[0] if called else disk_name(name, leg), "name": leg, "node": node, "path": disk["path"]})
+    found: dict[str, tuple[list[dict[str, Any]], set[int]]] = {uuid: ([], set()) for uuid in uuids.values()}
+    for vbd in sorted(vbds.values(), key=device_number):
+        legs, positions = found[uuids[vbd["VM"]]]
+        positions.add(device_number(vbd))
+        vdi = vdis.get(vbd["VDI"])
+        if vdi and from_path(vdi["location"]):
+            legs.append({"vdi": vdi["uuid"], "path": vdi["location"], "device": device_number(vbd)})
     return found
 
 
 def look(module: XapiModule) -> dict[str, Any]:
     params = module.params
-    tags = {leg.get("uuid") for known in params["nodes"].values() for leg in (known.get("evidence") or {}).get("legs", [])} - {"", None}
-    uuid = params["uuid"] or (tags.pop() if len(tags) == 1 else "")
-    own = ask(module.xapi, {params["name"], uuid or params["name"]})
-    uuid = uuid or (own["vms"][0]["uuid"] if len(own["vms"]) == 1 else "")
-    names = {params["name"], uuid or params["name"]}
+    shared = {option: params[option] for option in ("name", "uuid", "legs", "host", "start_from", "order")}
+    listed = params["guests"] is not None
+    entries = [{**shared, **{option: value for option, value in guest.items() if value is not None}}
+               for guest in (params["guests"] if listed else [shared])]
+    tagged = {entry["name"]: uuid_of(entry, params["nodes"]) for entry in entries}
+    own = ask(module.xapi, {*tagged, *tagged.values()} - {""})
+    alone = {name: [vm["uuid"] for vm in own["vms"] if vm["name"] == name] for name in tagged}
+    uuids = {name: uuid or (alone[name][0] if len(alone[name]) == 1 else "") for name, uuid in tagged.items()}
+    names = {*uuids, *uuids.values()} - {""}
     asked = {pool["name"]: ask_other(pool, names, params["timeout"]) for pool in params["pools"] if pool["name"] != params["pool"]}
     pools = {**{name: said for name, (said, _why) in asked.items()}, params["pool"]: own}
-    mine = [vm for vm in own["vms"] if vm["uuid"] == uuid]
-    disks, taken = attached(module.xapi, mine[0]) if mine else ([], set())
-    case = Case(
-        **{key: params[key] for key in ("name", "pool", "hosts", "fenced", "assume_dead", "owner", "generation", "lease_time",
-                                        "force", "overwrite")},
-        uuid=uuid, legs=all_legs(params["name"], params["legs"], disks), host=params["host"] or "",
-        start_from=params["start_from"] or "", pools=pools,
-        nodes={node: known if known.get("evidence") and not known.get("unreachable") else None
-               for node, known in params["nodes"].items()},
-        alive=life(module, pools), deaf={name: why for name, (_said, why) in asked.items() if why},
+    inquiry = Inquiry(
+        nodes=params["nodes"], pools=pools, alive=life(module, pools), deaf={name: why for name, (_said, why) in asked.items() if why},
+        disks=attached(module.xapi, [vm for vm in own["vms"] if vm["uuid"] in uuids.values()]),
+        shared={key: params[key] for key in ("pool", "hosts", "fenced", "assume_dead", "owner", "lease_time", "force", "overwrite")},
     )
-    verdict = judge(case)
-    try:
-        attach = lacking(params["name"], verdict.legs, disks, taken) if mine else []
-    except ValueError as error:
-        verdict.reasons.append(str(error))
-    guard = {"allowed": not verdict.reasons, "uuid": uuid, **asdict(verdict),
-             "attach": [] if verdict.reasons else attach,
-             "detach": [disk for disk in disks if disk["path"] in verdict.leave_out]}
-    if verdict.reasons:
-        module.fail_json(msg=f"{params['name']} must not be started. {' '.join(verdict.reasons)}", guard=guard)
-    return {"guard": guard}
+    taken = {} if module.check_mode else params["taken"]
+    decided = [decide(inquiry, entry, uuids[entry["name"]], taken, params["lost"].get(entry["name"], ""),
+                      0 if listed else params["generation"]) for entry in entries]
+    result = {"guard": decided[0]["guard"]}
+    if listed:
+        result = {"guests": decided, **following(inquiry, entries, decided, bool(taken), module.check_mode)}
+    wrong = " ".join(guest["msg"] for guest in decided if guest["failed"])
+    if wrong:
+        module.fail_json(msg=wrong, **result)
+    return result
 
 
 def main() -> None:
-    XapiModule(SPEC).report(look)
+    XapiModule(SPEC, required_one_of=[("name", "guests")], mutually_exclusive=[("name", "guests")]).report(look)
 
 
 if __name__ == "__main__":

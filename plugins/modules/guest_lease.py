@@ -19,9 +19,19 @@ author:
 options:
   name:
     description:
-      - Name of the guest.
+      - Name of the guest. One of O(name) and O(guests) is needed.
     type: str
-    required: true
+  guests:
+    description:
+      - Several guests. An item has O(guests[].name), and may have any other option of this module but this one; what it leaves out is
+        taken from the module. A guest that fails does not keep the others from being done; the module fails in the end.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the guest.
+        type: str
+        required: true
   uuid:
     description:
       - Uuid of the guest. A domain that has it is the guest, whatever its name.
@@ -132,6 +142,12 @@ EXAMPLES = r"""
     seen: "{{ web1.lease.generation | default(0) }}"
     generation: "{{ web1.lease.generation | default(0) | int + 1 }}"
 
+- name: What does it know of several guests?
+  nobloat.xen.guest_lease:
+    guests:
+      - {name: web1, legs: [web1-data, web1-log]}
+      - {name: web2, legs: [web2-data]}
+
 - name: The guest has started
   nobloat.xen.guest_lease:
     name: web1
@@ -147,9 +163,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+guests:
+  description: Each guest with C(name), C(changed), C(failed), C(msg) if it failed, RV(lease), and RV(evidence) with O(state=observed).
+  returned: if O(guests) was given
+  type: list
+  elements: dict
+  sample: [{name: web1, changed: false, failed: false, lease: {}}]
 lease:
   description: The lease on this node as it is now, or would be in check mode; empty if there is none.
-  returned: success
+  returned: success, if O(name) was given
   type: dict
   contains:
     generation:
@@ -204,8 +226,8 @@ lease:
       type: str
       sample: ""
 evidence:
-  description: What the node knows, after the lease was taken if it was.
-  returned: with V(observed), V(starting) and V(restoring) of O(state)
+  description: What the node knows.
+  returned: with O(state=observed)
   type: dict
   contains:
     initiator:
@@ -302,12 +324,13 @@ evidence:
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
-from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness
+from ansible_collections.nobloat.xen.plugins.module_utils.node.evidence import Witness, look
 from ansible_collections.nobloat.xen.plugins.module_utils.node.lease import Leases
 from ansible_collections.nobloat.xen.plugins.module_utils.node.module import NodeModule
 
 SPEC = {
-    "name": {"type": "str", "required": True},
+    "name": {"type": "str"},
+    "guests": {"type": "list", "elements": "dict"},
     "uuid": {"type": "str"},
     "legs": {"type": "list", "elements": "str"},
     "vg": {"type": "str"},
@@ -325,31 +348,34 @@ SPEC = {
 }
 
 
-def main() -> None:
-    module = NodeModule(SPEC, required_if=[
-        ("state", "starting", ["owner", "seen", "generation"]), ("state", "restoring", ["owner", "seen", "generation"]),
-        ("state", "started", ["owner", "generation"]), ("state", "released", ["owner", "generation"]),
-        ("state", "stale", ["without"]), ("state", "owned", ["uuid"])])
-    params = module.params
-    witness = Witness(params["name"], params["uuid"] or "", params["vg"] or "", params["legs"])
-    leases = Leases(witness)
-    asked = params["state"] in ("observed", "starting", "restoring")
+def witness(options: dict) -> Witness:
+    return Witness(options["name"], options["uuid"] or "", options["vg"] or "", options["legs"])
 
-    def plan(_module: NodeModule) -> ChangeSet:
-        planned = leases.plan(params, module.check_mode)
-        if asked and (module.check_mode or not planned.steps):
-            planned.facts["evidence"] = witness.look()
+
+def main() -> None:
+    module = NodeModule(SPEC, each=("guests", "name"), required_one_of=[("name", "guests")], mutually_exclusive=[("name", "guests")])
+    entries = [module.params] if module.entries is None else module.entries
+    evidence = {}  # by guest; looked at together, as each look takes its time
+    leases = {}
+
+    def plan(options: dict) -> ChangeSet:
+        name = options["name"]
+        observed = [each for each in entries if each["state"] == "observed"]
+        if observed and not evidence:
+            found = look([witness(each) for each in observed])
+            evidence.update({each["name"]: found[place] for place, each in enumerate(observed)})
+        leases[name] = Leases(witness(options))
+        planned = leases[name].plan(options, module.check_mode)
+        planned.facts.update({"evidence": evidence[name]} if name in evidence else {})
         return planned
 
-    def afterwards(_module: NodeModule, planned: ChangeSet) -> dict:
-        if planned.steps:
-            leases.read()
-        if asked and planned.steps:
-            # The last look comes after the lease: whoever began before it is seen now.
-            planned.facts["evidence"] = witness.look()
-        return leases.view()
+    def again(options: dict) -> dict:
+        lease = leases[options["name"]]
+        if options["state"] != "observed":
+            lease.read()
+        return lease.view()
 
-    module.converge("lease", plan, afterwards)
+    module.converge_each("lease", plan, again)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ START = """
     group/nobloat.xen.all: {hostname: "{{ xapi_hostname }}", password: "{{ xapi_password }}", ca_path: "{{ xapi_ca_path }}"}
   tasks:
     - ansible.builtin.include_role: {name: nobloat.xen.mirror_guard, tasks_from: start}
-      vars: {mirror_guard_guest: web1}
+      vars: {mirror_guard_guests: [{name: web1, host: "{{ start_on }}"}]}
 """
 
 
@@ -111,7 +111,7 @@ class World:
         """Start the guest on a node as role mirror_guest does, guarded."""
         playbook = self.lab.folder / "start.yml"
         playbook.write_text(START, encoding="utf-8")
-        done = play(self.lab, playbook, extra_vars={"mirror_guard_host": node, **extra_vars}, inventories=[INVENTORY])
+        done = play(self.lab, playbook, extra_vars={"start_on": node, **extra_vars}, inventories=[INVENTORY])
         assert not done.rc, done.stdout + done.stderr
 
     def again(self, playbook: str, **extra_vars: Any) -> None:

@@ -32,7 +32,7 @@ START = """
     group/nobloat.xen.all: {hostname: "{{ xapi_hostname }}", password: "{{ xapi_password }}", ca_path: "{{ xapi_ca_path }}"}
   tasks:
     - ansible.builtin.include_role: {name: nobloat.xen.mirror_guard, tasks_from: start}
-      vars: {mirror_guard_guest: web1}
+      vars: {mirror_guard_guests: [{name: web1, host: "{{ start_on }}"}]}
 """
 
 
@@ -110,7 +110,7 @@ def test_of_two_operators_one_wins(world: World) -> None:
     world.power_off()
     playbook = world.lab.folder / "start.yml"
     playbook.write_text(START, encoding="utf-8")
-    command = playbook_command(world.lab, playbook, (), {"mirror_guard_host": "node2"}, [INVENTORY])
+    command = playbook_command(world.lab, playbook, (), {"start_on": "node2"}, [INVENTORY])
     both = [subprocess.Popen(command, env=playbook_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              stdin=subprocess.DEVNULL) for _each in range(2)]  # fmt: skip
     said = [operator.communicate(timeout=1800)[0] for operator in both]
@@ -126,7 +126,7 @@ def test_of_two_operators_one_wins(world: World) -> None:
 
 def test_a_node_that_does_not_answer_may_run_it(world: World) -> None:
     world.lab.isolate("node2")
-    world.refused("node2 does not answer, so the guest may be running there", START, mirror_guard_host="node1")
+    world.refused("node2 does not answer, so the guest may be running there", START, start_on="node1")
     world.refused("may still run its guests", "nobloat.xen.node_recover", node="node2")
     world.lab.rejoin("node2")
     assert world.lab.box("web1").running()
@@ -170,7 +170,7 @@ def test_an_older_half_is_refused_and_the_newer_one_chosen(world: World) -> None
     world.refused("node2 has booted since", "nobloat.xen.node_recover", (False,), node="node1", assume_dead=["node1"])
     assert not world.lab.box("web1").running()
     world.lab.start(["node1"])
-    world.play(START, mirror_guard_host="node1").ok()
+    world.play(START, start_on="node1").ok()
     assert world.read() == ["first", "second", "third", "fourth"]
     world.play("nobloat.xen.node_return", node="node2").ok()
     assert world.members() == "[UU]"

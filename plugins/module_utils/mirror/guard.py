@@ -25,13 +25,13 @@ CLAIMS = {"starting": "starting it", "restoring": "restoring a disk of it"}
 class Case:
     """All that is known. Nodes are called by their inventory names, hosts as XAPI calls them.
 
-    `legs`: leg records of the guest (disk, name, node, path), two or more for each disk. `nodes`: {node: what module
-    guest_lease returned (evidence, lease), or None if it did not answer}; all that could run the guest. `hosts`: {node: its
-    name in XAPI}. `pools`: {pool: {vms, hosts}, or None}; a vm has uuid, name, power_state (as XAPI writes it), host,
-    operations. `pool` is the guest's own. `alive`: who is said to be dead and shows a sign of life, {name: which};
-    `deaf`: pools that are not silent but could not be asked, {pool: why}.
-    `generation`: of the lease that `owner` should have by now, 0 before it was taken. `overwrite`: the data are going to be
-    replaced as a whole, so they are no reason against it.
+    `legs`: leg records of the guest (disk, name, node, path), two or more for each disk. `nodes`: {node: what module guest_lease
+    returned (evidence, lease), or None if it did not answer}; all that could run the guest. `hosts`: {node: its name in XAPI}.
+    `pools`: {pool: {vms, hosts}, or None}; a vm has uuid, name, power_state (as XAPI writes it), host, operations. `pool` is
+    the guest's own. `alive`: who is said to be dead and shows a sign of life, {name: which}; `deaf`: pools that are not silent
+    but could not be asked, {pool: why}; `errors`: nodes that were heard and could not say it, {node: why}. `generation`: of the
+    lease that `owner` should have by now, 0 before it was taken. `overwrite`: the data are going to be replaced as a whole, so
+    they are no reason against it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Case:
     assume_dead: Sequence[str] = ()
     alive: Mapping[str, str] = field(default_factory=dict)
     deaf: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     generation: int = 0
     lease_time: int = 120
@@ -143,7 +144,7 @@ def _names(case: Case, verdict: Verdict) -> None:
             elsewhere = sorted(f"{pool}/{name}" for pool in others if name in hosts[pool])
             verdict.reasons.append(f"{name} is declared dead, but there is no node, host or pool of that name"
                                    + (f" here: say {' or '.join(elsewhere)}." if elsewhere else "."))
-    if case.host and case.evidence(case.host) is None:
+    if case.host and case.evidence(case.host) is None and case.host not in case.errors:
         verdict.reasons.append(f"{case.host}, where the guest shall start, does not answer.")
     for node in sorted({leg["node"] for leg in case.legs} - set(case.nodes)):
         verdict.reasons.append(f"{node} has a leg of the guest and was not asked.")
@@ -159,7 +160,9 @@ def _names(case: Case, verdict: Verdict) -> None:
 def _node(case: Case, node: str, verdict: Verdict) -> None:
     evidence, tell = case.evidence(node), verdict.reasons.append
     if evidence is None:
-        if node not in case.dead:
+        if node not in case.dead and node in case.errors:
+            tell(f"{node} cannot say whether the guest runs there: {case.errors[node]}")
+        elif node not in case.dead:
             tell(f"{node} does not answer, so the guest may be running there. Bring it back, or make sure that it is off (fence it) "
                  f"and declare it dead (assume_dead: [{node}]).")
         elif node in case.alive:

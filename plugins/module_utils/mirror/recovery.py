@@ -31,24 +31,28 @@ def machines(legs: Iterable[Record], vms: Iterable[Record]) -> dict[str, Record]
 
 
 def recovery(
-    legs: Iterable[Record], vms: Iterable[Record], node: str, host: str = "", order: Iterable[str] = (), only: Iterable[str] = (),
+    legs: Iterable[Record], vms: Iterable[Record], node: str, host: str = "", described: Iterable[Record] = (), only: Iterable[str] = (),
 ) -> dict[str, Any]:
     """What is to be done for the guests of a dead node.
 
-    `legs`: those of all nodes that answer. `vms`: what the pool has. `host`: what it calls the node. `order`: names of guests
-    in the order in which they start. `only`: names or uuids; if empty, all.
+    `legs`: those of all nodes that answer. `vms`: what the pool has. `host`: what it calls the node. `described`: guests of the
+    inventory in the order in which they start, each with name, and order and host (its own name there) if they are said.
+    `only`: names or uuids; if empty, all.
 
-    `guests`: to start, each with guest, uuid, legs and host (where). They are those that the pool believes to be running on the
-    node, and those that an earlier run has begun with and that are halted: the pool does not call them running any more.
-    `done`: those that it has begun with and that run, with their lease: only the lease does not say so yet. `others`: names of
-    what ran on the node and is not mirrored. `unknown`: what `only` names and is no mirrored guest.
+    `guests`: to start, each with name, uuid, order, host (where), inside (its own name in the inventory) and disks (names). They
+    are those that the pool believes to be running on the node, and those that an earlier run has begun with and that are
+    halted: the pool does not call them running any more. `done`: those that it has begun with and that run, as guest_lease is
+    told by node: only the lease does not say so yet. `others`: names of what ran on the node and is not mirrored. `unknown`:
+    what `only` names and is no mirrored guest.
     """
     legs, vms, wanted = list(legs), list(vms), set(only)
     uuids = identity(legs)
-    found: dict[str, Any] = {"guests": [], "done": [], "others": [], "unknown": []}
+    found: dict[str, Any] = {"guests": [], "done": {}, "others": [], "unknown": []}
     mirrored = set()
-    ranks = {name: rank for rank, name in enumerate(order)}
-    for guest in sorted(uuids, key=lambda name: (ranks.get(name, len(ranks)), name)):
+    told = {guest["name"]: guest for guest in described}
+    waves = {name: guest.get("order") or 0 for name, guest in told.items()}
+    ranks = {name: rank for rank, name in enumerate(told)}
+    for guest in sorted(uuids, key=lambda name: (waves.get(name, 0), ranks.get(name, len(ranks)), name)):
         known = machine(vms, guest, uuids[guest])
         mirrored |= {vm["uuid"] for vm in known}
         if wanted and not wanted & {guest, uuids[guest], *(vm["uuid"] for vm in known)}:
@@ -58,10 +62,15 @@ def recovery(
         resident = any(vm["host"] == (host or node) for vm in known)
         if resident or (begun and any(vm["power_state"] == "halted" for vm in known)):
             elsewhere = [leg["node"] for leg in own if leg["node"] != node]
-            found["guests"].append({"guest": guest, "uuid": uuids[guest], "legs": own, "host": next(iter(elsewhere), "")})
+            found["guests"].append({
+                "name": guest, "uuid": uuids[guest], "order": waves.get(guest, 0), "host": next(iter(elsewhere), ""),
+                "inside": told.get(guest, {}).get("host") or guest, "disks": sorted({leg["disk"] for leg in own})})
         elif begun and any(vm["power_state"] == "running" for vm in known):
-            found["done"] += [{"guest": guest, "node": leg["node"], "names": sorted({each["name"] for each in own}), "lease": leg["lease"]}
-                              for leg in own if leg["lease"] in begun]
+            for leg in own:
+                if leg["lease"] in begun:
+                    found["done"].setdefault(leg["node"], []).append({
+                        "name": guest, "legs": sorted({each["name"] for each in own}), "owner": leg["lease"]["owner"],
+                        "generation": leg["lease"]["generation"]})
     found["others"] = sorted(vm["name"] for vm in vms if vm["host"] == (host or node) and vm["uuid"] not in mirrored)
     found["unknown"] = sorted(wanted - set(uuids) - set(uuids.values()) - mirrored)
     return found

@@ -31,6 +31,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import (
 from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import restoring
 
 BOOT_DIGITS = 8
+Command = Callable[..., Result]
 
 
 def restore_lock(root: str, guest: str) -> str:
@@ -42,7 +43,7 @@ class Witness:
     """The node that the module runs on. `root` is another folder than / in tests, and `command` runs nothing there."""
 
     def __init__(self, name: str, uuid: str = "", vg: str = "", legs: Optional[List[str]] = None, root: str = "/",
-                 command: Callable[..., Result] = run, pause: Callable[[float], None] = time.sleep) -> None:
+                 command: Command = run, pause: Callable[[float], None] = time.sleep) -> None:
         """`legs`: names of the guest's legs, on any node. If None, they are found here by their tag."""
         self.name, self.uuid, self.vg, self.wanted = name, uuid, vg, legs
         self.root, self.run, self.pause = root, command, pause
@@ -50,11 +51,12 @@ class Witness:
         self.blocks = self.arrays.blocks
         self.lio = Lio(root)
 
-    def volumes(self) -> List[Dict[str, Any]]:
+    def volumes(self, ask: Optional[Command] = None) -> List[Dict[str, Any]]:
         """The legs that lie on this node, by volume group and name: vg, name, device, active, tags. In the order of `legs`."""
         if self.run is run and not shutil.which("lvs", path=SEARCH_PATH):
             return []
-        rows = json.loads(self.run("lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_tags,lv_attr").out)["report"][0]["lv"]
+        said = (ask or self.run)("lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_tags,lv_attr").out
+        rows = json.loads(said)["report"][0]["lv"]
         found = {}  # type: Dict[str, Dict[str, Any]]
         for row in rows:
             tags = sorted(filter(None, row["lv_tags"].split(",")))
@@ -70,7 +72,11 @@ class Witness:
 
     def look(self) -> Dict[str, Any]:
         """Everything. Takes about a second."""
-        volumes = self.volumes()
+        return look([self])[0]
+
+    def begin(self, ask: Command) -> Callable[[], Dict[str, Any]]:
+        """The first half of a look; what is returned is its second half, a moment later."""
+        volumes = self.volumes(ask)
         legs = {leg["name"] for leg in volumes} | set(self.wanted or [])
         imports = [path(node, leg) for node in names(self.root, PATHS[1:]) for leg in names(self.root, PATHS[1:], node)
                    if leg in legs]
@@ -78,26 +84,29 @@ class Witness:
         imports = [path for path in imports if self.blocks.number(path) and self.blocks.number(path) not in local]
         devices = [leg["device"] for leg in volumes] + imports
         before = {path: (self.users(path), self.writes(path)) for path in devices}
-        domains = self.domains()
+        domains = self.domains(ask)
         exports = {leg["device"]: self.export(leg["device"]) for leg in volumes}
         halves = {leg["device"]: self.half(leg) for leg in volumes}
-        self.pause(BETWEEN)
-        after = {path: (self.users(path), self.writes(path)) for path in devices}
-        users = {path: sorted(set(before[path][0]) & set(after[path][0])) for path in devices}
-        return dict(
-            domains, initiator=Initiator(self.root, self.run).name(), boot=self.boot(),
-            restores=locked(restore_lock(self.root, self.name)),
-            legs=[dict({key: leg[key] for key in ("vg", "name", "uuid", "device", "active")}, users=users[leg["device"]],
-                       writes=after[leg["device"]][1] - before[leg["device"]][1], **exports[leg["device"]], **halves[leg["device"]])
-                  for leg in volumes],
-            imports=[{"path": path, "users": users[path]} for path in imports],
-        )
 
-    def domains(self) -> Dict[str, Any]:
+        def end() -> Dict[str, Any]:
+            after = {path: (self.users(path), self.writes(path)) for path in devices}
+            users = {path: sorted(set(before[path][0]) & set(after[path][0])) for path in devices}
+            return dict(
+                domains, initiator=Initiator(self.root, self.run).name(), boot=self.boot(),
+                restores=locked(restore_lock(self.root, self.name)),
+                legs=[dict({key: leg[key] for key in ("vg", "name", "uuid", "device", "active")}, users=users[leg["device"]],
+                           writes=after[leg["device"]][1] - before[leg["device"]][1], **exports[leg["device"]], **halves[leg["device"]])
+                      for leg in volumes],
+                imports=[{"path": path, "users": users[path]} for path in imports],
+            )
+
+        return end
+
+    def domains(self, ask: Optional[Command] = None) -> Dict[str, Any]:
         """Domains with the guest's name or uuid, and whether that can be known: it can by xl, or where there is no Xen."""
         if self.run is not run or shutil.which("xl", path=SEARCH_PATH):
             try:
-                lines = self.run("xl", "vm-list").out.splitlines()[1:]
+                lines = (ask or self.run)("xl", "vm-list").out.splitlines()[1:]
             except NodeError as error:
                 return {"domains": [], "domains_known": False, "domains_error": str(error)}
             found = [line.split(None, 2) for line in lines]
@@ -141,3 +150,18 @@ class Witness:
         if not boot:
             raise NodeError("The kernel does not tell its boot id (/proc/sys/kernel/random/boot_id).")
         return boot
+
+
+def look(witnesses: List[Witness]) -> List[Dict[str, Any]]:
+    """Everything that the node knows of each of these guests. Takes about a second in all: they are looked at side by side."""
+    answers = {}  # type: Dict[Any, Result]
+
+    def ask(*argv: str) -> Result:
+        if argv not in answers:
+            answers[argv] = witnesses[0].run(*argv)
+        return answers[argv]
+
+    ends = [witness.begin(ask) for witness in witnesses]
+    if ends:
+        witnesses[0].pause(BETWEEN)
+    return [end() for end in ends]

@@ -30,6 +30,9 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeEr
 
 PATIENCE = 30.0
 LEASE_TIME = 120  # seconds for which a claim that is not renewed is respected
+# Options that a state needs.
+NEEDS = {"starting": ("owner", "seen", "generation"), "restoring": ("owner", "seen", "generation"), "started": ("owner", "generation"),
+         "released": ("owner", "generation"), "stale": ("without",), "owned": ("uuid",)}
 # XenServer's dom0 has this at 1, so that nothing but its storage manager writes.
 WRITABLE = ("--config", "global/metadata_read_only=0")
 
@@ -89,6 +92,9 @@ class Leases:
     def plan(self, params: Dict[str, Any], check_mode: bool = False) -> ChangeSet:
         """What module guest_lease does. Raises NodeError where another has the lease."""
         state = params["state"]
+        lacking = [option for option in NEEDS.get(state, ()) if params[option] is None]
+        if lacking:
+            raise NodeError(f"state is {state}, which needs {' and '.join(lacking)} as well.")
         if state != "observed" and not check_mode:
             self.lock()
         self.read()

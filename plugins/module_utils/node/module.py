@@ -59,7 +59,7 @@ class NodeModule(DiscreetModule):
                 except (NodeError, OSError) as error:
                     told.update(failed=True, msg=str(error))
                 else:
-                    told.update(changed=bool(planned.steps), **{key: planned.after})
+                    told.update(planned.facts, changed=bool(planned.steps), **{key: planned.after})
                     result["changed"] = result["changed"] or told["changed"]
                     result["diff"] += [planned.diff()] if told["changed"] else []
             wrong = [told for told in result[items] if told["failed"]]

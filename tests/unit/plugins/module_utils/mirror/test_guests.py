@@ -89,7 +89,7 @@ def test_the_uuid_on_its_legs_decides_which_guest_it_is() -> None:
     tagged = [{**leg, "uuid": "u2" if leg["node"] == "node1" else ""} for leg in legs("data")]
     one = plan({"name": "web1", "disks": [DATA]}, tagged, vms)
     assert (one["power"], one["uuid"], one["ref"], one["vm"]["name"]) == ("running", "u2", "u2", "u2")
-    assert one["untagged"] == [{"guest": "web1", "uuid": "u2", "node": "node2"}]
+    assert one["untagged"] == [{"node": "node2", "guest": {"name": "web1", "uuid": "u2"}}]
     one = plan({"name": "web1", "disks": [DATA]}, legs("data"), vms)
     assert (one["uuid"], one["ref"], one["untagged"]) == ("", "web1", []), "nobody can tell"
     one = plan({"name": "web1", "disks": [DATA]}, legs("data"), vms[:1])

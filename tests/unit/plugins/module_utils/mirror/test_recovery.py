@@ -24,7 +24,7 @@ def vm(name: str = "web1", power: str = "halted", host: str = "", uuid: str = ""
 
 
 def found(legs: list[dict[str, Any]], vms: list[dict[str, Any]], **more: Any) -> list[str]:
-    return [each["guest"] for each in recovery(legs, vms, "node1", "xcp1", **more)["guests"]]
+    return [each["name"] for each in recovery(legs, vms, "node1", "xcp1", **more)["guests"]]
 
 
 # At which step the earlier run ended, what the lease and the pool say then, and whether the guest has still to be started.
@@ -50,17 +50,19 @@ def test_it_goes_on_wherever_it_was_broken_off(lease: dict[str, Any], vm: dict[s
 def test_what_has_started_is_only_noted() -> None:
     begun = lease("starting", "node1")
     plan = recovery([leg(lease=begun)], [vm(power="running", host="xcp2")], "node1", "xcp1")
-    assert plan["done"] == [{"guest": "web1", "node": "node2", "names": ["web1-data"], "lease": begun}]
-    assert recovery([leg(lease=lease())], [vm(power="running", host="xcp2")], "node1", "xcp1")["done"] == []
+    assert plan["done"] == {"node2": [{"name": "web1", "legs": ["web1-data"], "owner": "anna/c1/aa", "generation": 6}]}
+    assert recovery([leg(lease=lease())], [vm(power="running", host="xcp2")], "node1", "xcp1")["done"] == {}
 
 
 def test_where_and_in_which_order() -> None:
     names = ["c", "a", "b", "d"]
     legs = [leg(name, node) for name in names for node in ("node3", "node2")]
     vms = [vm(name, "running", "xcp1") for name in [*names, "plain"]]
-    plan = recovery(legs, vms, "node1", "xcp1", order=["b", "gone", "a"])
-    assert [(each["guest"], each["host"], len(each["legs"])) for each in plan["guests"]] == [
-        ("b", "node3", 2), ("a", "node3", 2), ("c", "node3", 2), ("d", "node3", 2)]
+    described = [{"name": "b", "host": "b.example.com"}, {"name": "gone"}, {"name": "a"}, {"name": "d", "order": -1}]
+    plan = recovery(legs, vms, "node1", "xcp1", described)
+    assert [(each["name"], each["order"], each["host"], each["inside"], each["disks"]) for each in plan["guests"]] == [
+        ("d", -1, "node3", "d", ["data"]), ("b", 0, "node3", "b.example.com", ["data"]), ("a", 0, "node3", "a", ["data"]),
+        ("c", 0, "node3", "c", ["data"])]
     assert plan["others"] == ["plain"]
 
 

@@ -21,7 +21,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.node.superblock import
 NOW = 1_795_000_000
 BOOT = "382d146e"
 OMITTED = {"state": "observed", "owner": None, "seen": None, "generation": None, "lease_time": 120, "host": None, "assume_dead": None,
-           "synced": False, "without": None, "recovering": None}
+           "synced": False, "without": None, "recovering": None, "uuid": None}
 UUID = "8d7ac6a3-3b2c-4d55-8d4f-6a6b1a7c3f10"
 LEASE = f"nobloat.lease=5:{NOW - 60}:starting:anna/c1/aa"
 XL = """UUID                                  ID    name
@@ -303,7 +303,7 @@ def test_legs_get_the_uuid_of_their_guest(node: Machine) -> None:
     def run(state: str, uuid: str = UUID) -> None:
         witness = node.witness(["web1-data", "web1-log", "web2-data"], uuid=uuid)
         leases = Leases(witness, lambda: NOW)
-        leases.plan({**OMITTED, "state": state, "owner": "bert", "seen": 0, "generation": 1}).apply()
+        leases.plan({**OMITTED, "state": state, "owner": "bert", "seen": 0, "generation": 1, "uuid": uuid}).apply()
         leases._lock and leases._lock.close()
 
     run("observed")
