@@ -52,8 +52,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(guests) to start, each with C(name), C(uuid) (empty if its legs do not have it), C(order), C(host) (the node of one of its legs),
-      C(inside) (its own name in the inventory) and C(disks) (their names).
+    - C(guests) to start, each with C(name), C(inside) (its own name in the inventory), C(disks) (their names), and C(start), an item of
+      variable C(mirror_guard_guests) of role C(nobloat.xen.mirror_guard), with the node of one of its legs as C(host).
     - C(done), guests that were begun with and run, by each node with a lease that does not tell so yet, as option C(guests) of
       M(nobloat.xen.guest_lease).
     - C(others), names of guests that ran on the node and are not mirrored; and C(unknown), what O(only) names and is no mirrored guest.

@@ -39,8 +39,8 @@ def recovery(
     inventory in the order in which they start, each with name, and order and host (its own name there) if they are said.
     `only`: names or uuids; if empty, all.
 
-    `guests`: to start, each with name, uuid, order, host (where), inside (its own name in the inventory) and disks (names). They
-    are those that the pool believes to be running on the node, and those that an earlier run has begun with and that are
+    `guests`: to start, each with name, inside (its own name in the inventory), disks (names), and start: name, uuid, order and host
+    (where). They are those that the pool believes to be running on the node, and those that an earlier run has begun with and that are
     halted: the pool does not call them running any more. `done`: those that it has begun with and that run, as guest_lease is
     told by node: only the lease does not say so yet. `others`: names of what ran on the node and is not mirrored. `unknown`:
     what `only` names and is no mirrored guest.
@@ -63,8 +63,8 @@ def recovery(
         if resident or (begun and any(vm["power_state"] == "halted" for vm in known)):
             elsewhere = [leg["node"] for leg in own if leg["node"] != node]
             found["guests"].append({
-                "name": guest, "uuid": uuids[guest], "order": waves.get(guest, 0), "host": next(iter(elsewhere), ""),
-                "inside": told.get(guest, {}).get("host") or guest, "disks": sorted({leg["disk"] for leg in own})})
+                "name": guest, "inside": told.get(guest, {}).get("host") or guest, "disks": sorted({leg["disk"] for leg in own}),
+                "start": {"name": guest, "uuid": uuids[guest], "order": int(waves.get(guest, 0)), "host": next(iter(elsewhere), "")}})
         elif begun and any(vm["power_state"] == "running" for vm in known):
             for leg in own:
                 if leg["lease"] in begun:

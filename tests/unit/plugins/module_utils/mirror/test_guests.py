@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guests import guest_plans
+from ansible_collections.nobloat.xen.plugins.module_utils.mirror.guests import guest_plans, problems
 
 DATA = {"name": "data", "size": "1GiB", "filesystem": "ext4", "mount": "/srv"}
 LOG = {"name": "log", "size": "1GiB"}
@@ -94,3 +94,21 @@ def test_the_uuid_on_its_legs_decides_which_guest_it_is() -> None:
     assert (one["uuid"], one["ref"], one["untagged"]) == ("", "web1", []), "nobody can tell"
     one = plan({"name": "web1", "disks": [DATA]}, legs("data"), vms[:1])
     assert (one["uuid"], one["ref"], [leg["node"] for leg in one["untagged"]]) == ("u1", "web1", ["node1", "node2"])
+
+
+def test_what_guests_lack_of_their_plans() -> None:
+    vdis = {f"/dev/mirror/{node}/web1-data": f"v{node}" for node in ("node1", "node2")}
+    disks = [{"vdi": vdi} for vdi in vdis.values()]
+    plan = {"name": "web1", "uuid": "", "vm": {"disks": [{"vdi": "system"}, *disks]}}
+    vm = {"name": "web1", "uuid": "u1", "auto_poweron": False, "power_state": "running", "disks": disks}
+    assert problems([plan], [vm], vdis, ["web1"]) == []
+    assert problems([plan], [{**vm, "power_state": "halted"}], vdis, []) == []
+    for wrong, words in (
+        ([], "Guest web1 is not there."), ([vm, {**vm, "uuid": "u2"}], "There are 2 guests web1."),
+        ([{**vm, "auto_poweron": True}], "starts by itself"), ([{**vm, "power_state": "halted"}], "Guest web1 is halted."),
+        ([{**vm, "disks": disks[:1]}], "is without /dev/mirror/node2/web1-data"),
+    ):
+        (said,) = problems([plan], wrong, vdis, ["web1"])
+        assert words in said
+    (said,) = problems([{**plan, "uuid": "u2"}], [vm], vdis, ["web1"])
+    assert said == "Guest web1 is not there.", "its namesake is another guest"

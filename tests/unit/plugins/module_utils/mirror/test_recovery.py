@@ -60,7 +60,7 @@ def test_where_and_in_which_order() -> None:
     vms = [vm(name, "running", "xcp1") for name in [*names, "plain"]]
     described = [{"name": "b", "host": "b.example.com"}, {"name": "gone"}, {"name": "a"}, {"name": "d", "order": -1}]
     plan = recovery(legs, vms, "node1", "xcp1", described)
-    assert [(each["name"], each["order"], each["host"], each["inside"], each["disks"]) for each in plan["guests"]] == [
+    assert [(each["name"], each["start"]["order"], each["start"]["host"], each["inside"], each["disks"]) for each in plan["guests"]] == [
         ("d", -1, "node3", "d", ["data"]), ("b", 0, "node3", "b.example.com", ["data"]), ("a", 0, "node3", "a", ["data"]),
         ("c", 0, "node3", "c", ["data"])]
     assert plan["others"] == ["plain"]
