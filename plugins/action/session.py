@@ -6,7 +6,7 @@
 Each of them has an action of its own name, which is this one: so Ansible loads it in its main process, before it forks workers. It does
 not where meta/runtime.yml leads to an action of another name; and a redirection or a link would be taken for the module's new name.
 A play may be for the pool's hosts and have `become: true`: neither matters to an API. An explicit `delegate_to` is kept.
-At -v it prints the module's progress while it runs.
+It prints the module's progress while it runs: all of it at -v, else what it is at whenever PATIENCE seconds have passed.
 
 A module runs in a fork of the worker (plugin_utils/direct.py), with all that it imports. Ansible's own way, with a new interpreter, is
 taken for `async`, on another machine, with variables of `environment` that only a new interpreter heeds, and where the variable
@@ -35,6 +35,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.module import (
 from ansible_collections.nobloat.xen.plugins.plugin_utils import direct
 
 display = Display()
+PATIENCE = 10.0
 
 MODULES = "ansible_collections.nobloat.xen.plugins.modules."
 for _path in Path(__file__).parents[1].glob("modules/*.py"):
@@ -80,11 +81,11 @@ class ActionModule(ActionBase):
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[], None]]:
-        """Print the lines that the module appends to a file, as they come, at -v and with a local connection.
+        """Print the lines that the module appends to a file, as they come, with a local connection.
 
         What it yields begins with that: a process that forks has no threads yet.
         """
-        if not display.verbosity or self._connection.transport != "local" or self._task.async_val:
+        if self._connection.transport != "local" or self._task.async_val:
             yield lambda: None
             return
         handle, path = tempfile.mkstemp(prefix="nobloat-xen-progress-")
@@ -101,13 +102,20 @@ class ActionModule(ActionBase):
             os.unlink(path)
 
     def _follow(self, path: str, ended: threading.Event) -> None:
+        shown, line = time.monotonic(), ""
         with open(path, encoding="utf-8") as stream:
             while True:
-                last = ended.is_set()
+                last = ended.wait(0.2)
                 for line in stream:
-                    text = f"{self._task.args.get('name', self._task.action)}: {line.rstrip()}"
-                    # Names come from a pool: what steers a terminal does not get there.
-                    display.v("".join(char if char.isprintable() else "?" for char in text))
+                    if display.verbosity:
+                        display.v(self._told(line))
                 if last:
                     return
-                time.sleep(0.2)
+                if line and not display.verbosity and time.monotonic() - shown > PATIENCE:
+                    display.display(self._told(line))
+                    shown, line = time.monotonic(), ""
+
+    def _told(self, line: str) -> str:
+        """Names come from a pool: what steers a terminal does not get there."""
+        text = f"{self._task.args.get('name', self._task.action)}: {line.rstrip()}"
+        return "".join(char if char.isprintable() else "?" for char in text)
