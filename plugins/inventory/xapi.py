@@ -199,7 +199,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import 
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import undisturbed
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.wire import normal_url
 
-FORMAT = 1  # of the cache
+FORMAT = 2  # of the cache
 Facts = dict[str, Any]
 
 

@@ -14,11 +14,7 @@ from sys import maxsize
 from typing import Any, NamedTuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.inventory.read import Record, State
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import (
-    addresses_by_index,
-    agent_report,
-    reachable,
-)
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import agent_report, reachable
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import device_number
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.marks import MARK
 
@@ -93,7 +89,7 @@ class World:
     def _guest(self, item: Item, preferences: Preferences) -> dict[str, Any]:
         vm = item.record
         metrics: Record = agent_report(vm, self.state.objects["VM_guest_metrics"]) or {}
-        by_index = addresses_by_index(metrics or None)
+        by_index: dict[int, list[str]] = dict(metrics.get("addresses", ()))
         nics = []
         for vif in sorted(self.nics.get(item.ref, ()), key=device_number):
             network = self.networks.get(vif["network"], {})

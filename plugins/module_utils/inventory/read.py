@@ -14,6 +14,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses_by_index
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, kind
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.events import Batch, EventStream
@@ -125,12 +126,18 @@ def _apply(objects: Objects, batch: Batch) -> Objects:
 
 
 def _keep(cls: str, record: Record) -> Record | None:
-    """A record without what only tells what it is; None if it is of no interest."""
+    """A record without what only tells what it is; None if it is of no interest.
+
+    Addresses are worked out here: the pool works on a larger answer meanwhile, and a cache has them done.
+    """
     if cls == "VM":
         if kind(record) != GUEST:
             return None
         for field in _KINDS:
             del record[field]
+    elif cls == "VM_guest_metrics":
+        record["addresses"] = [list(entry) for entry in addresses_by_index(record).items()]
+        del record["networks"]
     del record["ref"]
     return record
 
