@@ -23,10 +23,14 @@ attributes:
     support: full
 requirements:
   - Python 3.6 or newer where the module runs; no Python library
-  - ansible-core 2.16 where that is Python 3.6, as in dom0 of XCP-ng and XenServer, which newer ones refuse
 notes:
   - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
     C(group/nobloat.xen.all).
+  - All modules of nodes are one program, which is sent once and kept in C(/run/nobloat.xen), where only root may write (for other
+    users C(.nobloat.xen) in their home). It needs no more than Python 3.6, from any ansible-core. It is run by the C(python3) of the
+    node, or what C(ansible_python_interpreter) names.
+  - Ansible's ordinary way, which needs a Python that this ansible-core takes, is used with C(async) and C(poll=0), C(su) and
+    C(ANSIBLE_KEEP_REMOTE_FILES), for connections that feed no standard input, and where the variable C(nobloat_xen_direct) is false.
   - If a step fails, what was done before it is taken back. The result's C(leftovers) name what could not be, C(gone) what was
     destroyed by then; C(msg) says the latter, too.
 """
@@ -50,8 +54,12 @@ attributes:
     support: full
 requirements:
   - Python 3.6 or newer where the module runs; no Python library
-  - ansible-core 2.16 where that is Python 3.6, as in dom0 of XCP-ng and XenServer, which newer ones refuse
 notes:
   - The module runs on the node that it is for, as root. It does not speak XAPI and takes no defaults from
     C(group/nobloat.xen.all).
+  - All modules of nodes are one program, which is sent once and kept in C(/run/nobloat.xen), where only root may write (for other
+    users C(.nobloat.xen) in their home). It needs no more than Python 3.6, from any ansible-core. It is run by the C(python3) of the
+    node, or what C(ansible_python_interpreter) names.
+  - Ansible's ordinary way, which needs a Python that this ansible-core takes, is used with C(async) and C(poll=0), C(su) and
+    C(ANSIBLE_KEEP_REMOTE_FILES), for connections that feed no standard input, and where the variable C(nobloat_xen_direct) is false.
 """

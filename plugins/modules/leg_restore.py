@@ -73,6 +73,10 @@ options:
       - Path of the archive. One that is there is replaced.
       - With a generation made with method V(blocks), what the replay of the journal changes is kept beside it while it is made.
     type: path
+  fetch:
+    description:
+      - Path of a file on the controller that O(archive) is brought to. It is then removed from the node.
+    type: str
   path:
     description:
       - The file or folder to pack, counted from the top of the disk's file system. If omitted, everything.
@@ -145,6 +149,7 @@ SPEC = {
     "owner": {"type": "str"},
     "overwrite": {"type": "bool", "default": False},
     "archive": {"type": "path"},
+    "fetch": {"type": "str"},  # plugins/action/leg_restore.py
     "path": {"type": "str"},
 }
 
@@ -154,7 +159,8 @@ def plan(module: NodeModule) -> ChangeSet:
 
 
 def main() -> None:
-    rules = {"mutually_exclusive": [("halves", "archive")], "required_one_of": [("halves", "archive")], "required_by": {"path": "archive"}}
+    rules = {"mutually_exclusive": [("halves", "archive")], "required_one_of": [("halves", "archive")],
+             "required_by": {"path": "archive", "fetch": "archive"}}
     NodeModule(SPEC, **rules).converge("restore", plan)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.nobloat.xen.plugins.plugin_utils import program
 from ansible_collections.nobloat.xen.plugins.plugin_utils.foreign import foreign
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,10 +71,13 @@ def test_every_module_that_speaks_xapi_is_in_the_action_group() -> None:
     assert sorted(RUNTIME["action_groups"]["all"]) == SPEAK_XAPI
 
 
-def test_every_module_that_speaks_xapi_has_the_action() -> None:
-    """It keeps them on the controller and out of the reach of `become`."""
+def test_every_module_has_its_action() -> None:
+    """One keeps those that speak XAPI on the controller and out of the reach of `become`, one runs the others on nodes."""
     actions = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "plugins/action").glob("*.py")}
-    assert sorted(actions) == sorted({*SPEAK_XAPI, "answerfile"})
+    on_nodes = sorted({*NAMES} - {*SPEAK_XAPI, "answerfile"})
+    assert sorted(actions) == sorted([*SPEAK_XAPI, "answerfile", *on_nodes])
+    assert on_nodes == program.modules()
+    assert len({actions[name] for name in on_nodes if name not in ("leg_restore", "node_wait")}) == 1
     assert len({actions[name] for name in SPEAK_XAPI if name != "session"}) == 1
     assert importlib.import_module(f"{ACTIONS}.vm").ActionModule is importlib.import_module(f"{ACTIONS}.session").ActionModule
 

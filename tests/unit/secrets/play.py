@@ -115,6 +115,10 @@ class Played:
         for name in ("work", "notes", "kept", "inventory", "inventory/group_vars", "few", "work/tmp"):
             (folder / name).mkdir(mode=0o700)
         self._strangers()
+        # The program of node modules leaves out what the environment says to Python; the watch is to be loaded there, too.
+        python = folder / "python"
+        python.write_text(f'#!/bin/sh\n[ "$1" != -E ] || shift 3\nexec {sys.executable} "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
         for name, secret in {"given": MARKS["chap"], "wrong": f"NULL{MARKS['chap']}"}.items():
             (self.kept / name).mkdir()
             (self.kept / name / "node.chap").touch(mode=0o600)
@@ -123,7 +127,7 @@ class Played:
         marks = {name: {"__ansible_unsafe": text} for name, text in {**MARKS, "key": self.key}.items()}
         self._write("inventory/group_vars/all.json", {
             "marks": marks, "urls": self.urls, "certificate": certificate, "other_certificate": pem("first")[0], "folder": str(self.kept),
-            "said": data("nodes.yml"), "ansible_python_interpreter": sys.executable, "ansible_connection": "local",
+            "said": data("nodes.yml"), "ansible_python_interpreter": str(python), "ansible_connection": "local",
         })
         self._write("inventory/hosts.json", inventory())
         (folder / "few/group_vars").symlink_to("../inventory/group_vars")

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,19 +20,10 @@ from ansible_collections.nobloat.xen.plugins.plugin_utils import direct
 
 from xapisim.launcher import launch
 
-HERE = Path(__file__).resolve().parent / "direct"
-ROOT = Path(__file__).resolve().parents[4]
+from .plays import ALIKE, Play, plain, task
+
 NETWORK = "Pool-wide network associated with eth0"
 VM = {"name": "web", "template": "Debian Bookworm 12", "memory": "1GiB", "nics": [{"network": NETWORK}]}
-# What each run has of its own, besides uuids and MACs.
-OWN = {"exception", "ansible_job_id", "results_file", "started", "finished", "stdout", "stderr"}
-ALIKE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|([0-9a-f]{2}:){5}[0-9a-f]{2}")
-
-
-def task(name: str, module: str, options: dict[str, Any] | None = None, **keywords: Any) -> dict[str, Any]:
-    return {"name": name, f"nobloat.xen.{module}": options or {}, "ignore_errors": True, **keywords}
-
-
 TASKS = [
     task("in check mode", "vm", VM, check_mode=True, diff=True),
     task("made", "vm", VM, diff=True),
@@ -62,62 +52,16 @@ def pools() -> Iterator[list[dict[str, Any]]]:
         yield info["pools"]
 
 
-class Play:
-    """A play on a pool and what came of it: `results` are [task, status, result], `compiled` who has compiled module vm_info."""
-
-    def __init__(self, folder: Path, pool: dict[str, Any], tasks: list[dict[str, Any]], *args: str, hosts: int = 1, **play: Any) -> None:
-        folder.mkdir()
-        login = {"hostname": pool["url"], "username": pool["username"], "password": "{{ secret }}", "validate_certs": False}
-        names = [f"host{number}" for number in range(hosts)]
-        here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        self._write(folder / "inventory.json", {"all": {"hosts": {
-            **dict.fromkeys(names, here), "elsewhere": {**here, "ansible_connection": "elsewhere"}}}})
-        self._write(folder / "play.json", [{
-            "hosts": names, "gather_facts": False, "module_defaults": {"group/nobloat.xen.all": login}, "tasks": tasks, **play}])
-        notes, compiled = folder / "notes", folder / "compiled"
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "inventory.json"), str(folder / "play.json"),
-                   "-e", json.dumps({"secret": pool["password"]}), *args]
-        variables = {
-            "PYTHONPATH": f"{HERE / 'watch'}:{ROOT / 'tests'}", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".work/collections"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"), "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
-            "ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-            "DIRECT_NOTES": str(notes), "DIRECT_COMPILED": str(compiled),
-        }
-        with subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, text=True, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            self.pid = process.pid
-            self.output = process.communicate(timeout=300)[0]
-        self.folder = folder
-        self.results = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
-        self.compiled = [int(line) for line in compiled.read_text(encoding="utf-8").splitlines()] if compiled.exists() else []
-
-    @staticmethod
-    def _write(path: Path, content: Any) -> None:
-        path.write_text(json.dumps(content), encoding="utf-8")
-
-    def left(self) -> list[int]:
-        """Processes of it that live on."""
-        mark = f"DIRECT_NOTES={self.folder / 'notes'}".encode()
-        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _content(path)]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it has ended meanwhile
-        return b""
-
-
-def plain(value: Any) -> Any:
-    """Without what no two runs have alike."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key not in OWN}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+def played(folder: Path, pool: dict[str, Any], tasks: list[dict[str, Any]], *args: str, hosts: int = 1, **play: Any) -> Play:
+    login = {"hostname": pool["url"], "username": pool["username"], "password": "{{ secret }}", "validate_certs": False}
+    names = {**{f"host{number}": "local" for number in range(hosts)}, "elsewhere": "elsewhere"}
+    return Play(folder, tasks, *args, secret=pool["password"], hosts={name: {"ansible_connection": way} for name, way in names.items()},
+                module_defaults={"group/nobloat.xen.all": login}, **play)
 
 
 def test_the_same_as_in_ansibles_own_way(tmp_path: Path, pools: list[dict[str, Any]]) -> None:
-    ours = Play(tmp_path / "ours", pools[0], TASKS, "-vvv")
-    theirs = Play(tmp_path / "theirs", pools[1], TASKS, "-vvv", "-e", "nobloat_xen_direct=false")
+    ours = played(tmp_path / "ours", pools[0], TASKS, "-vvv")
+    theirs = played(tmp_path / "theirs", pools[1], TASKS, "-vvv", "-e", "nobloat_xen_direct=false")
     for mine, his in zip(ours.results, theirs.results, strict=True):
         first, second = (
             ALIKE.sub("ALIKE", json.dumps(plain(each), sort_keys=True)).replace(pool["url"], "URL")
@@ -131,25 +75,25 @@ def test_the_same_as_in_ansibles_own_way(tmp_path: Path, pools: list[dict[str, A
     assert "warnings" in results["a warning"], "a module's own warning is one"
     assert [results["made"]["changed"], results["again"]["changed"], results["in check mode"]["changed"]] == [True, False, True]
     assert pools[0]["password"] not in ours.output.replace(json.dumps({"secret": pools[0]["password"]}), "")
-    for played in (ours, theirs):
-        assert ": clone" in played.output.lower() or "web: " in played.output, "progress at -v"
+    for play in (ours, theirs):
+        assert ": clone" in play.output.lower() or "web: " in play.output, "progress at -v"
     executed = [part for part in ours.output.split("TASK [") if "EXEC /bin/sh" in part]
     assert [part.partition("]")[0] for part in executed] == ["in the background", "elsewhere", "with variables of Python's own"]
 
 
 @pytest.mark.parametrize("strategy", ["linear", "free"])
 def test_imports_are_paid_once(tmp_path: Path, pools: list[dict[str, Any]], strategy: str) -> None:
-    played = Play(tmp_path / "play", pools[0], [task("look", "vm_info", loop=[1, 2])] * 3, hosts=4, strategy=strategy)
-    assert len(played.results) == 12
-    assert played.compiled == [played.pid], "by Ansible's main process"
+    play = played(tmp_path / "play", pools[0], [task("look", "vm_info", loop=[1, 2])] * 3, hosts=4, strategy=strategy)
+    assert len(play.results) == 12
+    assert play.compiled == [play.pid], "by Ansible's main process"
 
 
 def test_a_time_out_ends_it(tmp_path: Path, pools: list[dict[str, Any]]) -> None:
     slow = task("slow", "vm_power", {"name": "web", "state": "running"}, timeout=5)
-    played = Play(tmp_path / "play", pools[2], [task("made", "vm", VM), slow, task("again", "vm_info")])
-    assert [state for _name, state, _result in played.results] == ["ok", "failed", "ok"], played.output
-    assert re.search(r"5 second|\(5\)", played.results[1][2]["msg"])
-    assert played.left() == []
+    play = played(tmp_path / "play", pools[2], [task("made", "vm", VM), slow, task("again", "vm_info")])
+    assert [state for _name, state, _result in play.results] == ["ok", "failed", "ok"], play.output
+    assert re.search(r"5 second|\(5\)", play.results[1][2]["msg"])
+    assert play.left() == []
 
 
 def run(main: Any, **environment: str) -> dict[str, Any]:

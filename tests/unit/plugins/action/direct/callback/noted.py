@@ -32,3 +32,6 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._note(result, "failed")
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._note(result, "unreachable")
