@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 NAMES = [path.stem for path in MODULES]
 FILTERS = [path.stem for path in (ROOT / "plugins/filter").glob("*.py")]
-ONLY_LOOK = {"answerfile", "guest_guard"}  # they say whether something is right
+ONLY_LOOK = {"answerfile", "guest_guard", "node_wait"}  # they say whether something is right
 SPEAK_XAPI = [path.stem for path in MODULES if "- nobloat.xen.xapi" in path.read_text(encoding="utf-8")]  # the others run on nodes
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))

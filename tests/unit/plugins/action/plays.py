@@ -39,6 +39,7 @@ class Play:
         variables = {
             "PYTHONPATH": f"{HERE / 'watch'}:{ROOT / 'tests'}", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".work/collections"),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"), "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
+            "ANSIBLE_BECOME_PLUGINS": str(HERE / "become"),
             "ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
             "DIRECT_NOTES": str(notes), "DIRECT_COMPILED": str(compiled), **(environment or {}),
         }

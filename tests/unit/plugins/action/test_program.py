@@ -149,11 +149,32 @@ def test_a_place_of_others_is_refused(tmp_path: Path, how: str) -> None:
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_home_of_others_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, *tmp_path.parents):
+def open_to_all(folder: Path) -> None:
+    for path in (folder, *folder.parents):
         if path.stat().st_mode & 0o055 != 0o055:
             path.chmod(path.stat().st_mode | 0o055)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_as_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`become` keeps the program in the home of the user that it leads to."""
+    open_to_all(tmp_path)
+    home = tmp_path / "nobody"
+    (home / "backup").mkdir(parents=True)
+    shutil.chown(home, "nobody")
+    monkeypatch.setenv("BECOME_HOME", str(home))
+    other = {**task("look", "leg_backup_info", {"volume": "~/backup"}), "become": True, "become_method": "other", "become_user": "nobody"}
+    play = played(tmp_path / "play", [other, other, LOOK], python="/usr/bin/python3")
+    assert [status for _name, status, _result in play.results] == ["ok"] * 3, play.output
+    assert play.results[0][2]["volume"]["path"] == str(home / "backup")
+    kept = home / ".nobloat.xen" / program.archive()[0]
+    assert kept.stat().st_uid == home.stat().st_uid
+    assert [path.name for path in (tmp_path / "place").iterdir()] == [program.archive()[0]], "root has its own"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_home_of_others_is_refused(tmp_path: Path) -> None:
+    open_to_all(tmp_path)
     name, content = program.archive()
     for home, words in ((tmp_path, "no folder of the user's own"), (tmp_path / "own", program.MARK + "old")):
         home.mkdir(exist_ok=True)
