@@ -14,16 +14,16 @@ import yaml
 from faults.world import INVENTORY, Watch, World
 from lab_tests.helpers import until
 
-GUESTS = ["web1", "web2", "web3"]
+GUESTS = ["web1", "mail1", "mail2"]
 STRANGER = "0c1d2e3f-7d0c-4d55-8d4f-6a6b1a7c3f10"
 
 
 @pytest.fixture
 def crowd(figures: list[str], tmp_path: Path) -> Iterator[World]:
-    """A lab like the demo's, with two guests more, of which web2 shall start first."""
+    """A lab like the demo's, with two guests more, of which mail1 shall start first."""
     (first,) = yaml.safe_load((INVENTORY / "host_vars/alpha.yml").read_text(encoding="utf-8"))["mirror_guest_list"]
     more = [{**first, "name": name, "order": order, "disks": [{**first["disks"][0], "size": "64MiB"}],
-             "vm": {**first["vm"], "other_config": {"lab_guest": name}}} for name, order in (("web2", -1), ("web3", 0))]
+             "vm": {**first["vm"], "other_config": {"lab_guest": name}}} for name, order in (("mail1", -1), ("mail2", 0))]
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars/alpha.yml").write_text(yaml.safe_dump({"mirror_guest_list": [first, *more]}), encoding="utf-8")
     (tmp_path / "hosts.yml").write_text("all: {hosts: {alpha: {}}}\n", encoding="utf-8")
@@ -55,13 +55,13 @@ def test_power_cut_of_a_node_with_three_guests(crowd: World) -> None:
     for name in GUESTS:
         written(world, name, "before")
     world.lab.kill([gone])
-    leg = f"{world.lab.box(rest).run('lvs --noheadings -o vg_name -S lv_name=web3-data').stdout.strip()}/web3-data"
+    leg = f"{world.lab.box(rest).run('lvs --noheadings -o vg_name -S lv_name=mail2-data').stdout.strip()}/mail2-data"
     own = next(tag for tag in world.lab.box(rest).run(f"lvs --noheadings -o lv_tags {leg}").stdout.strip().split(",")
                if tag.startswith("nobloat.uuid="))  # fmt: skip
     world.lab.box(rest).run(f"lvchange -qq --deltag {own} --addtag nobloat.uuid={STRANGER} {leg}")
     said = world.play("node_recover", failing=True, node=gone, assume_dead=[gone]).stdout
-    assert "web3 must not be started" in said and "belong" in said, said
-    assert {name for name in GUESTS if world.lab.box(name).running()} == {"web1", "web2"}
+    assert "mail2 must not be started" in said and "belong" in said, said
+    assert {name for name in GUESTS if world.lab.box(name).running()} == {"web1", "mail1"}
     world.lab.box(rest).run(f"lvchange -qq --deltag nobloat.uuid={STRANGER} --addtag {own} {leg}")
     world.play("node_recover", node=gone, assume_dead=[gone])
     world.again("node_recover", node=gone, assume_dead=[gone])
