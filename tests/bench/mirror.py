@@ -74,7 +74,7 @@ def resync(world: World) -> None:
     box.run(f"mdadm {array} --re-add {remote}")
     partly, _none = clock(synced)
     box.run(f"mdadm {array} --fail {remote} && sleep 1 && mdadm {array} --remove {remote} && mdadm --zero-superblock {remote}"
-            f" && mdadm {array} --add --write-mostly {remote}")
+            f" && mdadm {array} --add --write-mostly --failfast {remote}")  # as md_mirror adds it
     fully, _none = clock(synced)
     table("Resync", ["what", "seconds", "of full"], [
         [f"bitmap, 30 MiB changed of {world.size() >> 20}", f"{partly:.2f}", f"{partly / fully:.2f}"],

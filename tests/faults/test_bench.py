@@ -10,7 +10,7 @@ import re
 import pytest
 
 from bench import mirror, mirrored
-from faults.world import World
+from faults.world import DISK, World
 
 
 def figures(said: str) -> list[float]:
@@ -23,6 +23,8 @@ def test_a_resync(busy: World, capsys: pytest.CaptureFixture[str]) -> None:
     mirror.resync(busy)
     partly, share, fully, one = figures(capsys.readouterr().out)
     assert 0 < partly < fully and share < one == 1
+    states = busy.guest.run(f"cat /sys/block/$(basename $(readlink -f /dev/md/{DISK}))/md/dev-*/state").stdout.split()
+    assert sum("failfast" in state for state in states) == 2 and sum("write_mostly" in state for state in states) == 1, states
     busy.whole()
 
 
