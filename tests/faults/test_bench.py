@@ -16,7 +16,7 @@ from faults.world import DISK, World
 def figures(said: str) -> list[float]:
     """The numbers in the rows of a table, without those in its first column."""
     cells = (cell for line in said.splitlines() if line.startswith("| ") for cell in line.split("|")[2:])
-    return [float(cell) for cell in cells if re.fullmatch(r" *[\d.]+ *", cell)]
+    return [float(cell) for cell in cells if re.fullmatch(r" *-?[\d.]+ *", cell)]
 
 
 def test_a_resync(busy: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,8 @@ def test_a_resync(busy: World, capsys: pytest.CaptureFixture[str]) -> None:
 def test_mirrored_guests(capsys: pytest.CaptureFixture[str]) -> None:
     mirrored.main(**mirrored.TINY)
     found = figures(capsys.readouterr().out)
-    assert len(found) == 6 + 4 * 4 and min(found) > 0
+    # Of two tasks, what comes on top of the start may be less than how much starts differ.
+    assert len(found) == 6 + 4 * 4 and min(found[:6]) > 0
 
 
 @pytest.mark.long
