@@ -139,7 +139,7 @@ def lint(session: nox.Session) -> None:
     step("ansible-lint", "--profile", "production", "--offline", "--strict", "-q")
     # What runs on a node has to do with its Python.
     utils = ROOT / "plugins/module_utils"
-    shared = [utils / name for name in ("change.py", "size.py", "discreet.py", "mirror/names.py")]
+    shared = [utils / name for name in ("change.py", "lists.py", "size.py", "discreet.py", "mirror/names.py")]
     on_nodes = [*shared, *(utils / "node").glob("*.py"), *(
         path for path in (ROOT / "plugins/modules").glob("*.py") if "module_utils.node." in path.read_text(encoding="utf-8"))]
     if on_nodes:

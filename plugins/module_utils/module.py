@@ -82,6 +82,7 @@ class XapiModule(DiscreetModule):
             argument_spec={**CONNECTION_SPEC, **(WAIT_SPEC if waits else {}), **spec}, supports_check_mode=True, **rules
         )
         self.detached: list[str] = []
+        self.noted: set[Any] = set()  # what the plan of one object has taken for it, so that the next one's does not take it, too
         if not HAS_XENAPI:
             self.fail_json(msg=missing_required_lib("XenAPI"), exception=XENAPI_IMPORT_ERROR)
 
@@ -172,37 +173,30 @@ class XapiModule(DiscreetModule):
             self.xapi = self.open_session()
             try:
                 result = work()
-            except XapiError as error:
-                raise records.name_refs(self.xapi, error) from error.__cause__
-            except ApplyError as error:
-                if isinstance(error.cause, XapiError):
-                    records.name_refs(self.xapi, error.cause)
+            except (XapiError, ApplyError) as error:
+                cause = error.cause if isinstance(error, ApplyError) else error
+                if isinstance(cause, XapiError):
+                    records.name_refs(self.xapi, cause)
                 raise
             finally:
                 if not self.params["session"]:
                     self.xapi.logout()
-        except ApplyError as error:
-            self.fail(error.cause, error.leftovers, error.gone)
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
             self.fail(error)
         else:
             self.exit_json(**result)
 
-    def fail(self, error: Exception, leftovers: Iterable[str] = (), gone: Iterable[str] = ()) -> None:
-        """Exit with an error in plain words; with `leftovers`, what was half made and is still there, and `gone`, what is not."""
-        result: dict[str, Any] = {key: list(names) for key, names in (("leftovers", leftovers), ("gone", gone)) if names}
-        text = with_gone(str(error), gone)
-        if isinstance(error, XapiError):
-            result["xapi_error"] = {"code": error.code, "params": error.params, "not_yet": error.not_yet}
-            if error.hint:
-                result["hint"] = error.hint
-            self.fail_json(msg=text, **result)
-        if isinstance(error, ValueError):
-            self.fail_json(msg=text, **result, **getattr(error, "facts", {}))
-        self.fail_json(
-            msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
-            exception=traceback.format_exc(), **result,
-        )
+    def fail(self, error: Exception) -> None:
+        """Exit with an error in plain words."""
+        self.fail_json(**_told(error, ""))
+
+    def explain(self, error: Exception) -> dict[str, Any]:
+        """What became of one entry of a list that failed: `msg`, which names the step, and what goes with it."""
+        step = f"{error.step.text}: " if isinstance(error, ApplyError) else ""
+        cause = error.cause if isinstance(error, ApplyError) else error
+        if isinstance(cause, XapiError):
+            records.name_refs(self.xapi, cause)
+        return _told(error, step)
 
     def open_session(self) -> Session:
         """Log in, or join the session that module `session` opened."""
@@ -217,6 +211,22 @@ class XapiModule(DiscreetModule):
         )
         session.login()
         return session
+
+
+def _told(error: Exception, step: str) -> dict[str, Any]:
+    """An error in plain words, `step` before it, and what goes with it: `leftovers`, what was half made and is still there, and `gone`,
+    what is not."""
+    failure = error if isinstance(error, ApplyError) else None
+    cause = failure.cause if failure else error
+    told: dict[str, Any] = {**failure.remains} if failure else {}
+    text = with_gone(f"{step}{cause}", failure.gone if failure else ())
+    if isinstance(cause, XapiError):
+        hint = {"hint": cause.hint} if cause.hint else {}
+        return {**told, "msg": text, "xapi_error": {"code": cause.code, "params": cause.params, "not_yet": cause.not_yet}, **hint}
+    if isinstance(cause, ValueError):
+        return {**told, "msg": text, **getattr(cause, "facts", {})}
+    trace = "".join(traceback.format_exception(error))
+    return {**told, "msg": f"This is a defect of nobloat.xen, please report it: {type(cause).__name__}: {text}", "exception": trace}
 
 
 def run_task(module: XapiModule, session: Session, method: str, *args: Any, last: bool = False) -> Any:

@@ -304,33 +304,34 @@ tasks:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Lanes
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Entry, Job, PlanOne, run_jobs
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm, read_for, refresh
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import LIST_RULES, LIST_SPEC, VM_SPEC, entries
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import Item
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule, PlanOne
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm, read_for, refresh, still_none
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import SOURCES, VM_SPEC, check_source
 
 
-def converge(module: XapiModule) -> dict[str, Any]:
-    wanted, lanes = entries(module.params, VM_SPEC), Lanes(module)
-    starts = any(entry["auto_poweron"] and entry["state"] == "present" for entry in wanted)
+def converge(module: ListModule) -> None:
+    starts = any(entry["auto_poweron"] and entry["state"] == "present" for entry in module.wanted)
 
-    def look(wanted: Sequence[Entry]) -> PlanOne:
-        world = read_for(module.xapi, wanted)
+    def look(items: Sequence[Item]) -> PlanOne:
+        world = read_for(module.xapi, [item.options for item in items])
         if starts and world.pool and world.pool["other_config"].get("auto_poweron") != "true":
             module.warn("auto_poweron has no effect until other_config auto_poweron of the pool is true (module pool).")
-        return lambda entry: plan_vm(entry, lanes, world)
 
-    def finish(jobs: list[Job]) -> None:
-        refresh(module.xapi, jobs)
+        def plan(item: Item) -> ChangeSet:
+            check_source(item.options)
+            changes, item.thing = plan_vm(item.options, module.lanes, world)
+            return changes
 
-    return run_jobs(module, "vm", wanted, look, finish)
+        return plan
+
+    module.converge_together("vm", look, lambda items: refresh(module.xapi, items), still_none)
 
 
 def main() -> None:
-    XapiModule({**VM_SPEC, **LIST_SPEC}, waits=True, **LIST_RULES).perform(converge)
+    converge(ListModule(VM_SPEC, "vms", ["name"], noun="guests", parallel=True, apart=[SOURCES], waits=True))
 
 
 if __name__ == "__main__":

@@ -181,37 +181,40 @@ tasks:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Lanes
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Entry, Job, PlanOne, run_jobs
+from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import Item
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule, PlanOne
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import still_none
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import (
     await_addresses,
     look_again,
     plan_power,
     read_power,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import LIST_RULES, LIST_SPEC, POWER_SPEC, entries
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_SPEC
 
 
-def converge(module: XapiModule) -> dict[str, Any]:
-    lanes = Lanes(module)
+def converge(module: ListModule) -> None:
+    def look(items: Sequence[Item]) -> PlanOne:
+        world = read_power(module.xapi, [item.options for item in items])
 
-    def look(wanted: Sequence[Entry]) -> PlanOne:
-        world = read_power(module.xapi, wanted)
-        return lambda entry: plan_power(entry, lanes, world)
+        def plan(item: Item) -> ChangeSet:
+            changes, item.thing = plan_power(item.options, module.lanes, world)
+            return changes
 
-    def finish(jobs: list[Job]) -> None:
+        return plan
+
+    def finish(items: list[Item]) -> None:
         if not module.detached:
-            look_again(module, jobs)
-            await_addresses(module, jobs)
+            look_again(module, items)
+            await_addresses(module, items)
 
-    return run_jobs(module, "vm", entries(module.params, POWER_SPEC), look, finish)
+    module.converge_together("vm", look, finish, still_none)
 
 
 def main() -> None:
-    XapiModule({**POWER_SPEC, **LIST_SPEC}, waits=True, **LIST_RULES).perform(converge)
+    converge(ListModule(POWER_SPEC, "vms", ["name"], noun="guests", parallel=True, waits=True))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
 
 import traceback
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.discreet import DiscreetModule
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import Item, outcome
 from ansible_collections.nobloat.xen.plugins.module_utils.node.run import NodeError
 
 
@@ -24,7 +25,7 @@ class NodeModule(DiscreetModule):
 
     def converge(self, key: str, plan: Callable[["NodeModule"], ChangeSet],
                  afterwards: Optional[Callable[["NodeModule", ChangeSet], Dict[str, Any]]] = None) -> None:
-        """ChangeSet, apply unless in check mode, and exit with the object as it is now (or would be) under `key`.
+        """Plan, apply unless in check mode, and exit with the object as it is now (or would be) under `key`.
 
         `afterwards` looks at the object again once all steps are done; what it returns is the object.
         """
@@ -36,9 +37,9 @@ class NodeModule(DiscreetModule):
 
     def converge_each(self, key: str, plan: Callable[[Dict[str, Any]], ChangeSet],
                       look: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
-        """As `converge`, for each entry of the list (`each`), whose options `plan` and `look` are given. An entry that fails
-        does not keep the others from being done; the module then fails in the end. Without a list, for the one thing that the
-        module's own options name.
+        """As `converge`, for each entry of the list (`each`), whose options `plan` and `look` are given, one after the other. An entry
+        that fails does not keep the others from being done; the module then fails in the end. Without a list, for the one thing that
+        the module's own options name.
         """
         entries, items, identity = self.entries, self.items, self.identity
         if entries is None:
@@ -46,28 +47,13 @@ class NodeModule(DiscreetModule):
             return
 
         def work() -> Dict[str, Any]:
-            result = {"changed": False, "diff": [], items: []}  # type: Dict[str, Any]
-            for options in entries:
-                told = {identity: options[identity], "changed": False, "failed": False}  # type: Dict[str, Any]
-                result[items].append(told)
+            jobs = [Item(options, [identity]) for options in entries]
+            for job in jobs:
                 try:
-                    planned = self._do(plan(options), lambda _planned, options=options: look(options))
-                except ApplyError as error:
-                    if not isinstance(error.cause, (NodeError, OSError)):
-                        raise
-                    told.update(error.remains, failed=True, msg=str(error))
-                except (NodeError, OSError) as error:
-                    told.update(failed=True, msg=str(error))
-                else:
-                    told.update(planned.facts, changed=bool(planned.steps), **{key: planned.after})
-                    result["changed"] = result["changed"] or told["changed"]
-                    result["diff"] += [planned.diff()] if told["changed"] else []
-            wrong = [told for told in result[items] if told["failed"]]
-            if wrong:
-                result["failed"] = True
-                result["msg"] = f"{len(wrong)} of {len(result[items])} {items} failed. " + " ".join(
-                    f"{told[identity]}: {told['msg']}" for told in wrong)
-            return result
+                    job.changes = self._do(plan(job.options), lambda _planned, options=job.options: look(options))
+                except Exception as error:  # noqa: BLE001 - the others are done
+                    job.error = error
+            return outcome(jobs, items, key, self._explain)
 
         self._guard(work)
 
@@ -88,17 +74,17 @@ class NodeModule(DiscreetModule):
     def _guard(self, work: Callable[[], Dict[str, Any]]) -> None:
         try:
             result = work()
-        except ApplyError as error:
-            self._fail(error.cause, f"{error}", error.remains)
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-            self._fail(error, f"{error}", {})
+            self.fail_json(**self._explain(error))
         else:
             (self.fail_json if result.pop("failed", False) else self.exit_json)(**result)
 
-    def _fail(self, error: Exception, text: str, remains: Dict[str, List[str]]) -> None:
-        result = dict(remains)  # type: Dict[str, Any]
-        if isinstance(error, (NodeError, OSError)):
-            self.fail_json(msg=text, **result)
-        else:
-            self.fail_json(msg=f"This is a defect of nobloat.xen, please report it: {type(error).__name__}: {text}",
-                           exception=traceback.format_exc(), **result)
+    @staticmethod
+    def _explain(error: Exception) -> Dict[str, Any]:
+        """An error's `msg`, and what the result tells beside it."""
+        cause = error.cause if isinstance(error, ApplyError) else error
+        told: Dict[str, Any] = dict(error.remains) if isinstance(error, ApplyError) else {}
+        if isinstance(cause, (NodeError, OSError)):
+            return dict(told, msg=str(error))
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return dict(told, msg=f"This is a defect of nobloat.xen, please report it: {type(cause).__name__}: {error}", exception=trace)

@@ -13,10 +13,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.many import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.size import to_text
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.rounding import rounded
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import Disk, default_name
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import void, wanted_other_config
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     GUEST,

@@ -1,42 +1,17 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One guest while it is planned and changed, and the sessions that many of them share."""
+"""One guest while it is planned and changed."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule, run_task
+from ansible_collections.nobloat.xen.plugins.module_utils.many import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import Record, World, device_number, pick
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.keys import Keys
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.records import records, where
-from ansible_collections.nobloat.xen.plugins.module_utils.xapi.session import Session
-
-
-class Lanes:
-    """A module's session for its main thread, and a fork of it for every other thread that makes calls."""
-
-    def __init__(self, module: XapiModule) -> None:
-        self.module = module
-        self._main = threading.get_ident()
-        self._forks = threading.local()
-
-    def session(self) -> Session:
-        if threading.get_ident() == self._main:
-            return self.module.xapi
-        if not hasattr(self._forks, "session"):
-            self._forks.session = self.module.xapi.fork()
-        return self._forks.session
-
-    def call(self, method: str, *args: Any) -> Any:
-        return self.session().call(method, *args)
-
-    def run(self, method: str, *args: Any, last: bool = False) -> Any:
-        """Run a long operation as a task, see XapiModule.run."""
-        return run_task(self.module, self.session(), method, *args, last=last)
 
 
 class Guest:

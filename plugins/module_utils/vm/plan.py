@@ -4,10 +4,12 @@
 """What module vm does to one guest: make it, converge it (with a restart where that is allowed), or remove it."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import Item
+from ansible_collections.nobloat.xen.plugins.module_utils.many import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.create import (
     new_guest,
     plan_clearance,
@@ -22,7 +24,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.disks import (
     plan_disks,
     wanted_disks,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import (
     check_topology,
     plan_affinity,
@@ -32,10 +34,10 @@ from ansible_collections.nobloat.xen.plugins.module_utils.vm.hardware import (
     plan_vcpus,
     void,
 )
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.nics import plan_nics, wanted_nics
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import (
     GUEST,
+    TEMPLATE,
     Mentioned,
     Record,
     Records,
@@ -225,11 +227,11 @@ def own_vdis(guest: Guest, vms: list[str]) -> list[str]:
     )
 
 
-def refresh(session: Session, jobs: Iterable[Job]) -> None:
+def refresh(session: Session, items: Iterable[Item]) -> None:
     """Put what is there now into the change sets of guests whose devices were made: XAPI picks uuids and MACs. Five calls."""
     changed = {
-        job.guest.ref: job for job in jobs if job.guest and job.changed and job.changes.after
-        and (job.guest.fresh or any(job.changes.after[key] != job.changes.before[key] for key in ("disks", "nics")))
+        item.thing.ref: item for item in items if item.thing and item.changed and item.changes.after
+        and (item.thing.fresh or any(item.changes.after[key] != item.changes.before[key] for key in ("disks", "nics")))
     }
     if not changed:
         return
@@ -237,3 +239,13 @@ def refresh(session: Session, jobs: Iterable[Job]) -> None:
     world = read_world(session, vms)
     for ref, vm in vms.items():
         changed[ref].changes.after = vm_view(vm, world)
+
+
+def still_none(items: Sequence[Item]) -> bool:
+    """Whether all that is to be made are guests of which there is nothing in the pool, as was planned. One call."""
+    makers = [item for item in items if item.changes.making]
+    guests: list[Guest] = [item.thing for item in makers if item.thing and item.thing.fresh and not item.changes.half_made]
+    if len(guests) < len(makers):
+        return False
+    names = [label for item in makers for label in (item.options["name"], marked(item.options["name"]))]
+    return not any(kind(vm) in (GUEST, TEMPLATE) for vm in select(guests[0].lanes.session(), "VM", labels=names).values())

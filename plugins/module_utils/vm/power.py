@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import Item
+from ansible_collections.nobloat.xen.plugins.module_utils.many import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.addresses import addresses, agent_report
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest, Lanes
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import Job
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Guest
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import GUEST, Record, Records, World, pick, select
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import tasks
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -195,43 +196,43 @@ def gently(guest: Guest, what: str) -> None:
             guest.run("VM.start", guest.ref, False, False)
 
 
-def look_again(module: XapiModule, jobs: Sequence[Job]) -> None:
+def look_again(module: XapiModule, items: Sequence[Item]) -> None:
     """Put what is there now into the change sets of guests that changed: two calls for all."""
-    changed = {job.guest.ref: job for job in jobs if job.changed and job.guest}
+    changed = {item.thing.ref: item for item in items if item.changed and item.thing}
     if not changed or module.detached:
         return
     vms = select(module.xapi, "VM", refs=changed)
     world = World(vms=vms, hosts=_hosts(module.xapi, vms, set()))
-    for ref, job in changed.items():
+    for ref, item in changed.items():
         if ref in vms:
-            restarted = {"restarted": True} if "restarted" in job.changes.after else {}
-            job.changes.after = {**power_view(vms[ref], world), **restarted}
+            restarted = {"restarted": True} if "restarted" in item.changes.after else {}
+            item.changes.after = {**power_view(vms[ref], world), **restarted}
 
 
-def await_addresses(module: XapiModule, jobs: Sequence[Job]) -> None:
+def await_addresses(module: XapiModule, items: Sequence[Item]) -> None:
     """Wait until the running guests that asked for it have an IP address, each at most its `ip_timeout`.
 
-    The addresses go to the jobs' results; a guest that got none in time becomes a failed job. Two calls a look for all.
+    The addresses go to the items' results; a guest that got none in time becomes a failed item. Two calls a look for all.
     """
     began = time.monotonic()
-    waiting = {job.guest.ref: job for job in jobs
-               if job.guest and job.guest.params["wait_for_ip"] and job.changes.after.get("power_state") == "running"}
-    guests = {ref: job.guest for ref, job in waiting.items() if job.guest}
+    waiting = {item.thing.ref: item for item in items
+               if item.thing and item.thing.params["wait_for_ip"] and item.changes.after.get("power_state") == "running"}
+    guests = {ref: item.thing for ref, item in waiting.items() if item.thing}
     pause = 0.5
     while waiting:
         vms = select(module.xapi, "VM", refs=waiting)
         reports = select(module.xapi, "VM_guest_metrics", refs={vm["guest_metrics"] for vm in vms.values()})
-        for ref, job in list(waiting.items()):
+        for ref, item in list(waiting.items()):
             guest = guests[ref]
             report = agent_report(vms[ref], reports) if ref in vms else None
             found = addresses(report) if fresh_report(guest, report) else []
             limit = guest.params["ip_timeout"]
             if found:
-                job.extra["ip_addresses"] = found
+                item.changes.facts["ip_addresses"] = found
             elif ref not in vms or vms[ref]["power_state"] != "Running":
-                job.error = ValueError(f"{guest.title} stopped running while waiting for its IP address.")
+                item.error = ValueError(f"{guest.title} stopped running while waiting for its IP address.")
             elif time.monotonic() - began > limit:
-                job.error = ValueError(f"{guest.title} runs, but has reported no IP address within {limit} seconds (ip_timeout). "
+                item.error = ValueError(f"{guest.title} runs, but has reported no IP address within {limit} seconds (ip_timeout). "
                                        "Its guest agent may be missing, or its network without DHCP.")
             else:
                 continue

@@ -1,13 +1,12 @@
 # Copyright: (c) 2026, nobloat.xen contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of modules vm and vm_power for one guest, and how a list of guests shares them."""
+"""The options of modules vm and vm_power for one guest."""
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
 
 Spec = dict[str, dict[str, Any]]
@@ -63,49 +62,10 @@ POWER_SPEC: Spec = {
     "ip_timeout": {"type": "int", "default": 300},
 }
 
-LIST_SPEC: Spec = {
-    "vms": {"type": "list", "elements": "dict"},
-    "parallel": {"type": "int", "default": 10},
-}
-
-LIST_RULES: dict[str, Any] = {"required_one_of": [("name", "vms")], "mutually_exclusive": [("name", "vms")]}
+SOURCES = ("template", "snapshot")  # a guest is made from one of them
 
 
-SOURCES = frozenset({"template", "snapshot"})
-
-
-def check_source(options: Mapping[str, Any], where: str) -> None:
+def check_source(options: Mapping[str, Any]) -> None:
     """Raise ValueError for a guest that is to be made from two things."""
     if all(options.get(option) for option in SOURCES):
-        raise ValueError(f"{where}a guest is made from a template or from a snapshot, not from both.")
-
-
-def entries(params: Mapping[str, Any], spec: Spec) -> list[dict[str, Any]]:
-    """The options of each guest: those of the module, or of each item of `vms` laid over them.
-
-    Raises ValueError for an item that is wrong, and for two of the same name.
-    """
-    shared = {option: params[option] for option in spec}
-    check_source(shared, "")
-    if params["vms"] is None:
-        if not params["name"]:
-            raise ValueError("Say which guest: name, or vms for several.")
-        return [shared]
-    # An option that an item leaves out comes from the module, which knows the default.
-    bare = {option: {key: value for key, value in rule.items() if key != "default"} for option, rule in spec.items()}
-    bare["name"] = {"type": "str", "required": True}
-    validator = ArgumentSpecValidator(bare)
-    found = []
-    for number, item in enumerate(params["vms"]):
-        checked = validator.validate(item)
-        if checked.error_messages:
-            raise ValueError(f"vms[{number}] ({item.get('name', 'without name')}): {'; '.join(checked.error_messages)}")
-        own = {option: value for option, value in checked.validated_parameters.items() if value is not None}
-        check_source(own, f"vms[{number}] ({item['name']}): ")
-        common = shared if not SOURCES & own.keys() else {**shared, **dict.fromkeys(SOURCES)}
-        found.append({**common, **own})
-    names = [entry["name"] for entry in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"vms has more than one item for {', '.join(twice)}.")
-    return found
+        raise ValueError(f"{options['name']}: a guest is made from a template or from a snapshot, not from both.")

@@ -11,10 +11,10 @@ import pytest
 import XenAPI
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
 from ansible_collections.nobloat.xen.plugins.module_utils.common import common_view, plan_common
+from ansible_collections.nobloat.xen.plugins.module_utils.many import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.network.pif_plan import plan_pif
 from ansible_collections.nobloat.xen.plugins.module_utils.network.rule_plan import plan_rules
 from ansible_collections.nobloat.xen.plugins.module_utils.network.tunnel_plan import plan_tunnel
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.guest import Lanes
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.plan import plan_vm, read_for
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import VM_SPEC
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records

@@ -15,7 +15,7 @@
 Proven for each call:
   * check mode leaves every record of the pool as it was;
   * check mode predicts `changed` and the diff of the real run, and the real run leaves the pool as it was if `changed` is false;
-  * the diff's "after" is what the module finds when it looks again;
+  * the diff's "after" is what the module finds when it looks again, for each object of a list, too;
   * the second run changes nothing, in either mode;
   * what it returns is documented, by name and type.
 
@@ -108,6 +108,45 @@ def sides(result: dict[str, Any], side: str) -> Any:
     if isinstance(diff, list):
         return {part[f"{side}_header"]: part[side] for part in diff}
     return diff[side]
+
+
+def found(result: dict[str, Any]) -> dict[str, Any]:
+    """What a list says of every object, by what says which it is; its diff has those only that it changed."""
+    listed = outcomes(result)
+    return {identity(item): view(item) for item in listed or ()}
+
+
+def outcomes(result: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What became of each entry of a list; None where the module was given one object."""
+    if not isinstance(result["diff"], list):
+        return None
+    for value in result.values():
+        if isinstance(value, list) and value and all(isinstance(item, dict) and {"changed", "failed"} <= item.keys() for item in value):
+            return value
+    raise AnsibleError("the module returned a list of diffs, but no outcome of each entry")
+
+
+def identity(item: dict[str, Any]) -> str:
+    """Which entry an outcome is of: all that it says besides the object."""
+    return json.dumps({key: value for key, value in item.items()
+                       if key not in ("changed", "failed") and not isinstance(value, (dict, list))}, sort_keys=True, default=str)
+
+
+def view(item: dict[str, Any]) -> dict[str, Any] | None:
+    """The object in an outcome."""
+    return next((value for value in item.values() if isinstance(value, dict)), None)
+
+
+def consistent(result: dict[str, Any]) -> list[str]:
+    """Where a list's diff is not what it says of the objects that it changed, in their order."""
+    listed = outcomes(result)
+    changed = [item for item in listed or () if item["changed"]]
+    if listed is None:
+        return []
+    if len(changed) != len(result["diff"]):
+        return [f"{len(changed)} objects changed, and {len(result['diff'])} diffs"]
+    return [line for item, diff in zip(changed, result["diff"], strict=True)
+            for line in foretold(diff["after"], view(item), identity(item))]
 
 
 TYPES = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "list": (list,), "dict": (dict,)}
@@ -230,8 +269,14 @@ class ActionModule(ActionBase):
             if again["changed"]:
                 raise AnsibleError(f"the second run changes again: {sides(again, 'before')} -> {sides(again, 'after')}")
             self.unmoved(state, "the second run")
-        if real["changed"] and not isinstance(real["diff"], list):
+        if not real["changed"]:
+            return
+        if outcomes(real) is None:
             self.agree(real, again, "after", "before", "the diff's after is not what is there now")
+        else:
+            lines = consistent(real) + foretold(found(real), found(again))
+            if lines:
+                raise AnsibleError(f"what became of the list is not what is there now: {lines[:10]}")
 
     @staticmethod
     def pick(state: dict[str, dict[str, dict[str, Any]]], wanted: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -69,9 +69,9 @@ def test_waiting_takes_the_same(monkeypatch):
     tables = {"VM": {"r": {"guest_metrics": "metrics", "power_state": "Running"}}, "VM_guest_metrics": {"metrics": report(NETWORKS)}}
     monkeypatch.setattr(power, "select", lambda session, cls, **_terms: tables[cls])
     guest = SimpleNamespace(ref="r", params={"wait_for_ip": True, "ip_timeout": 1}, world=SimpleNamespace(guest_metrics={}), title="g")
-    job = SimpleNamespace(guest=guest, changes=SimpleNamespace(after={"power_state": "running"}), extra={}, error=None)
-    power.await_addresses(SimpleNamespace(xapi=None), [job])
-    assert (job.error, job.extra) == (None, {"ip_addresses": ["192.0.2.5", "192.0.2.6"]})
+    item = SimpleNamespace(thing=guest, changes=SimpleNamespace(after={"power_state": "running"}, facts={}), error=None)
+    power.await_addresses(SimpleNamespace(xapi=None), [item])
+    assert (item.error, item.changes.facts) == (None, {"ip_addresses": ["192.0.2.5", "192.0.2.6"]})
 
 
 ODD = [

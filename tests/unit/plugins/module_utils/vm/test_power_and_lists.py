@@ -11,11 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ApplyError, ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.discreet import checker
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import entries as lists_entries
+from ansible_collections.nobloat.xen.plugins.module_utils.lists import entry_spec
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm import power as power_module
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.many import run_jobs
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.power import plan_power, way
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.read import MAX_TERMS, device_number, select
-from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_SPEC, VM_SPEC, entries
+from ansible_collections.nobloat.xen.plugins.module_utils.vm.spec import POWER_SPEC, SOURCES, VM_SPEC, check_source
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
 from vm_fakes import Recorder, vm, world
 
@@ -92,6 +95,10 @@ def test_a_failed_way_is_gone_back(live, given, fail, calls, remains):
     assert (recorder.methods(), caught.value.remains) == (calls, remains)
 
 
+def entries(params, spec):
+    return lists_entries(params, spec, "vms", ["name"], checker(entry_spec(spec, ["name"])), [SOURCES])
+
+
 def test_items_are_laid_over_the_modules_options():
     params = {**dict.fromkeys(VM_SPEC), "state": "present", "memory": "1GiB", "force": False,
               "vms": [{"name": "a"}, {"name": "b", "memory": "2GiB", "disks": [{"size": "1GiB"}], "purge": "yes"}]}
@@ -104,7 +111,7 @@ def test_an_items_source_replaces_the_modules():
     params = {**dict.fromkeys(VM_SPEC), "template": "t", "vms": [{"name": "a"}, {"name": "b", "snapshot": "s"}]}
     assert [(entry["template"], entry["snapshot"]) for entry in entries(params, VM_SPEC)] == [("t", None), (None, "s")]
     with pytest.raises(ValueError, match="not from both"):
-        entries({**params, "snapshot": "s"}, VM_SPEC)
+        check_source(entries({**params, "snapshot": "s"}, VM_SPEC)[0])
 
 
 @pytest.mark.parametrize(
@@ -121,29 +128,38 @@ def test_a_wrong_item_is_told(items, match):
         entries({**dict.fromkeys(VM_SPEC), "vms": items}, VM_SPEC)
 
 
-class FakeModule:
-    def __init__(self, listed=True, check_mode=False, parallel=3):
-        self.params = {"vms": [] if listed else None, "parallel": parallel}
-        self.check_mode, self.detached, self.xapi = check_mode, [], SimpleNamespace()
-        self.failed = None
+class FakeModule(ListModule):
+    """ListModule without its arguments and its pool."""
 
-    def progress(self, text):
-        pass
+    def __init__(self, names, listed=True, check_mode=False, parallel=3):
+        self.params = {"vms": [] if listed else None, "parallel": parallel}
+        self.items, self.identity, self.noun, self.listed = "vms", ["name"], "guests", listed
+        self.wanted = [{"name": name} for name in names]
+        self.check_mode, self.detached, self.xapi = check_mode, [], SimpleNamespace()
+        self.failed = self.result = None
 
     def telling(self, claim):
-        return self.progress
+        return lambda text: None
 
     @contextmanager
     def alone(self, look, sets, same=None):
         yield look(), SimpleNamespace(note=lambda error: False)
 
+    def perform(self, work):
+        self.result = work(self)
+
     def fail_json(self, **result):
         self.failed = result
         raise SystemExit
 
+    def together(self, look):
+        self.converge_together("vm", look, lambda items: None, lambda items: False)
+        return self.result
+
 
 def planner(busy, done, seen):
-    def plan(entry):
+    def plan(item):
+        entry = item.options
         if entry["name"] == "wrong":
             raise ValueError("no such network")
         changes = ChangeSet(f"guest {entry['name']}", {"n": 0})
@@ -159,16 +175,16 @@ def planner(busy, done, seen):
 
         if entry["name"] != "same":
             changes.set("n", 1, work)
-        return changes, None
+        return changes
 
-    return lambda entries: plan
+    return lambda items: plan
 
 
 def test_one_failure_stops_no_other_and_all_are_told():
-    module, done, seen = FakeModule(), [], []
-    names = ["a", "b", "wrong", "broken", "same", "c", "d", "e"]
+    done, seen = [], []
+    module = FakeModule(["a", "b", "wrong", "broken", "same", "c", "d", "e"])
     with pytest.raises(SystemExit):
-        run_jobs(module, "vm", [{"name": name} for name in names], planner(set(), done, seen), lambda jobs: None)
+        module.together(planner(set(), done, seen))
     assert sorted(done) == ["a", "b", "c", "d", "e"]
     assert max(seen) <= 3
     result = module.failed
@@ -181,7 +197,7 @@ def test_one_failure_stops_no_other_and_all_are_told():
 
 def test_check_mode_applies_nothing_to_a_list():
     done = []
-    result = run_jobs(FakeModule(check_mode=True), "vm", [{"name": "a"}, {"name": "same"}], planner(set(), done, []), None)
+    result = FakeModule(["a", "same"], check_mode=True).together(planner(set(), done, []))
     assert not done
     assert result["changed"] is True
     assert [item["vm"] for item in result["vms"]] == [{"n": 1}, {"n": 0}]
@@ -189,7 +205,7 @@ def test_check_mode_applies_nothing_to_a_list():
 
 def test_a_single_guest_fails_at_once():
     with pytest.raises(ValueError, match="no such network"):
-        run_jobs(FakeModule(listed=False), "vm", [{"name": "wrong"}], planner(set(), [], []), lambda jobs: None)
+        FakeModule(["wrong"], listed=False).together(planner(set(), [], []))
 
 
 def reader(rows):
