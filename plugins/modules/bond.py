@@ -20,8 +20,16 @@ options:
     description:
       - Name or uuid of the network that the bond carries. A network that does not exist is created; to give it an MTU or
         tags, describe it with M(nobloat.xen.network) first.
+      - Either this or O(bonds) is needed.
     type: str
-    required: true
+  bonds:
+    description:
+      - Several bonds in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        bond; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   state:
     description:
       - With V(present), the hosts have the bond.
@@ -126,12 +134,19 @@ EXAMPLES = r"""
   nobloat.xen.bond:
     name: san
     state: absent
+
+- name: Two bonds of every host, in one run
+  nobloat.xen.bond:
+    mode: active-backup
+    bonds:
+      - {name: san, members: [eth2, eth3]}
+      - {name: guests, members: [eth4, eth5]}
 """
 
 RETURN = r"""
 bond:
   description: The bonds as they are now, or would be in check mode, and the NICs and bonds of all hosts with what they carry.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -162,14 +177,31 @@ bond:
         xcp1:
           bond0: {member_of: null, ip_mode: static, ip: 10.2.0.1, management: false, vlans: [20], tunnels: 0}
           eth2: {member_of: bond0, ip_mode: none, ip: "", management: false, vlans: [], tunnels: 0}
+bonds:
+  description:
+    - What became of each bond, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(bond) is as in RV(bond),
+      without C(interfaces); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if
+      there is any.
+  returned: with O(bonds)
+  type: list
+  elements: dict
+  sample:
+    - {name: san, changed: true, failed: false, bond: {name: san}}
+    - {name: lan, changed: false, failed: true, msg: xcp1 has no NIC eth9}
 task:
   description: Reference of the XAPI task that is still running.
   returned: when an operation was started and O(wait=false)
   type: str
   sample: OpaqueRef:0d3b2a5e-6f1e-4a8f-8f0e-6d2a0b1c9e77
+tasks:
+  description: The XAPI tasks of the last operations of all, which go on.
+  returned: with O(bonds) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.bond_plan import plan_bond
 from ansible_collections.nobloat.xen.plugins.module_utils.network.bonds import MODES
 
@@ -194,7 +226,7 @@ SPEC = {
 
 
 def main() -> None:
-    XapiModule(SPEC, waits=True).converge("bond", plan_bond)
+    ListModule(SPEC, "bonds", ["name"], waits=True).converge_each("bond", plan_bond)
 
 
 if __name__ == "__main__":

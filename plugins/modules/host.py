@@ -17,8 +17,16 @@ options:
   name:
     description:
       - Name or uuid of the host.
+      - Either this or O(hosts) is needed.
     type: str
-    required: true
+  hosts:
+    description:
+      - Several hosts in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        host; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   new_name:
     description:
       - Name that the host gets in XAPI; its Linux host name is another thing. A host that has it already is taken
@@ -62,12 +70,19 @@ EXAMPLES = r"""
   nobloat.xen.host:
     name: xcp-ng-fhqwhgads
     new_name: xcp3
+
+- name: Several hosts in one run
+  nobloat.xen.host:
+    tags: [rack4]
+    hosts:
+      - {name: xcp1, description: "Rack 4, unit 12"}
+      - {name: xcp2, description: "Rack 4, unit 14"}
 """
 
 RETURN = r"""
 host:
   description: The host as it is now, or would be in check mode.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -107,11 +122,28 @@ host:
       description: Its Linux host name.
       type: str
       sample: xcp1
+hosts:
+  description:
+    - What became of each host, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(host)
+      is as in RV(host); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(hosts)
+  type: list
+  elements: dict
+  sample:
+    - {name: xcp1, changed: true, failed: false, host: {name: xcp1, description: "Rack 4, unit 12"}}
+    - {name: xcp9, changed: false, failed: true, msg: "there is no host with the name or uuid 'xcp9'"}
 task:
   description: Reference of the XAPI task that is still running.
   returned: when an operation was started and O(wait=false)
   type: str
   sample: OpaqueRef:0d3b2a5e-6f1e-4a8f-8f0e-6d2a0b1c9e77
+tasks:
+  description: The XAPI tasks of the last operations of all, which go on.
+  returned: with O(hosts) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
 import re
@@ -127,6 +159,7 @@ from ansible_collections.nobloat.xen.plugins.module_utils.common import (
     plan_common,
 )
 from ansible_collections.nobloat.xen.plugins.module_utils.host import host_view
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 
@@ -178,7 +211,7 @@ def plan(module: XapiModule) -> ChangeSet:
 
 
 def main() -> None:
-    XapiModule(SPEC, waits=True).converge("host", plan)
+    ListModule(SPEC, "hosts", ["name"], waits=True).converge_each("host", plan)
 
 
 if __name__ == "__main__":

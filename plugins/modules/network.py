@@ -21,8 +21,16 @@ options:
   name:
     description:
       - Name or uuid of the network.
+      - Either this or O(networks) is needed.
     type: str
-    required: true
+  networks:
+    description:
+      - Several networks in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        network; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   new_name:
     description:
       - Name that the network gets. A network that has it already is taken for the renamed one.
@@ -124,12 +132,20 @@ EXAMPLES = r"""
   nobloat.xen.network:
     name: storage
     state: absent
+
+- name: VLANs of eth1, all in one run
+  nobloat.xen.network:
+    device: eth1
+    tags: [guests]
+    networks:
+      - {name: shop, vlan: 130}
+      - {name: backup, vlan: 131, mtu: 9000}
 """
 
 RETURN = r"""
 network:
   description: The network as it is now, or would be in check mode; empty if it does not exist.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -178,10 +194,21 @@ network:
       type: list
       elements: str
       sample: [xcp1, xcp2]
+networks:
+  description:
+    - What became of each network, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(network)
+      is as in RV(network); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(networks)
+  type: list
+  elements: dict
+  sample:
+    - {name: storage, changed: true, failed: false, network: {name: storage, mtu: 9000}}
+    - {name: backup, changed: false, failed: true, msg: no host has a device eth9}
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.plan import plan_network
 
 SPEC = {
@@ -202,7 +229,7 @@ SPEC = {
 
 def main() -> None:
     rules = {"required_together": [("vlan", "device")], "required_by": {"hosts": ["vlan"]}}
-    XapiModule(SPEC, **rules).converge("network", plan_network)
+    ListModule(SPEC, "networks", ["name"], **rules).converge_each("network", plan_network)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,14 @@ description:
 author:
   - nobloat.xen contributors (@nobloat)
 options:
+  network_rules:
+    description:
+      - Several networks and NICs in one run, which reads the pool once for all. Each item takes the options of this module that are
+        about one network or NIC; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   network:
     description:
       - Name or uuid of the network that the rules are for.
@@ -127,12 +135,21 @@ EXAMPLES = r"""
   nobloat.xen.network_rule:
     network: dmz
     state: absent
+
+- name: The same rules for several networks
+  nobloat.xen.network_rule:
+    rules:
+      - {protocol: tcp, port: 443, priority: 200}
+      - {allow: false, priority: 100}
+    network_rules:
+      - {network: shop}
+      - {network: tenants}
 """
 
 RETURN = r"""
 network_rule:
   description: The rules as they are now, or would be in check mode.
-  returned: success
+  returned: without O(network_rules)
   type: dict
   contains:
     network:
@@ -157,9 +174,20 @@ network_rule:
       description: Whether each host that has the network has all rules that it needs.
       type: dict
       sample: {xcp1: true, xcp2: true}
+network_rules:
+  description:
+    - What became of each, C(network), C(vm), C(device) as given, C(changed), and C(failed). If it did not fail, C(network_rule)
+      is as in RV(network_rule); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(network_rules)
+  type: list
+  elements: dict
+  sample:
+    - {network: tenants, device: 0, changed: true, failed: false, network_rule: {network: tenants}}
+    - {vm: web9, device: 0, changed: false, failed: true, msg: "there is no VM with the name or uuid 'web9'"}
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.rule_plan import plan_rules
 
 SPEC = {
@@ -185,7 +213,7 @@ SPEC = {
 
 def main() -> None:
     rules = {"required_one_of": [("network", "vm")], "mutually_exclusive": [("network", "vm")]}
-    XapiModule(SPEC, **rules).converge("network_rule", plan_rules)
+    ListModule(SPEC, "network_rules", ["network", "vm", "device"], **rules).converge_each("network_rule", plan_rules)
 
 
 if __name__ == "__main__":

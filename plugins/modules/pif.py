@@ -20,6 +20,14 @@ description:
 author:
   - nobloat.xen contributors (@nobloat)
 options:
+  pifs:
+    description:
+      - Several PIFs in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        PIF; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   host:
     description:
       - Name or uuid of the host. Needed unless O(uuid) is given.
@@ -158,12 +166,20 @@ EXAMPLES = r"""
     host: xcp1
     device: eth0
     ip_mode: none
+
+- name: Addresses of all hosts on the storage network, in one run
+  nobloat.xen.pif:
+    network: storage
+    purpose: Storage
+    pifs:
+      - {host: xcp1, ip: 10.20.0.11/24}
+      - {host: xcp2, ip: 10.20.0.12/24}
 """
 
 RETURN = r"""
 pif:
   description: The PIF as it is now, or would be in check mode.
-  returned: success
+  returned: without O(pifs)
   type: dict
   contains:
     uuid:
@@ -251,9 +267,20 @@ pif:
       description: Other configuration, without the purpose.
       type: dict
       sample: {}
+pifs:
+  description:
+    - What became of each, C(uuid), C(host), C(network), C(device), C(vlan) as given, C(changed), and C(failed). If it did not fail, C(pif)
+      is as in RV(pif); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(pifs)
+  type: list
+  elements: dict
+  sample:
+    - {host: xcp1, network: storage, changed: true, failed: false, pif: {host: xcp1, network: storage, ip: 10.20.0.11}}
+    - {host: xcp9, network: storage, changed: false, failed: true, msg: "there is no host with the name or uuid 'xcp9'"}
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.pif_plan import plan_pif
 
 SPEC = {
@@ -288,7 +315,7 @@ def main() -> None:
         "mutually_exclusive": [("uuid", "host"), ("uuid", "network"), ("uuid", "device")],
         "required_by": {"vlan": ["device"]},
     }
-    XapiModule(SPEC, **rules).converge("pif", plan_pif)
+    ListModule(SPEC, "pifs", ["uuid", "host", "network", "device", "vlan"], **rules).converge_each("pif", plan_pif)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,16 @@ options:
   name:
     description:
       - Name or uuid of the SR. Several local SRs may have the same name; then O(host) tells which one is meant.
+      - Either this or O(srs) is needed.
     type: str
-    required: true
+  srs:
+    description:
+      - Several SRs in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        SR; those that it leaves out come from the module's own. That includes O(device_secrets), which is kept out of logs there, too.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   new_name:
     description:
       - Name that the SR gets. An SR that has it already is taken for the renamed one.
@@ -196,12 +204,19 @@ EXAMPLES = r"""
   nobloat.xen.sr:
     name: rescued
     state: forgotten
+
+- name: Several SRs of one server, in one run
+  nobloat.xen.sr:
+    type: nfs
+    srs:
+      - {name: vmstore, device_config: {server: nas, serverpath: /vms}}
+      - {name: backups, device_config: {server: nas, serverpath: /backups}}
 """
 
 RETURN = r"""
 sr:
   description: The SR as it is now, or would be in check mode; empty if the pool does not know it.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -275,10 +290,27 @@ sr:
           description: Unique identifier; not there yet when the VDI would be found in check mode.
           type: str
           sample: 3f1a6f0e-71a5-4a77-8a0e-2c4f7f9f5d61
+srs:
+  description:
+    - What became of each, C(name), C(uuid), C(host) as given, C(changed), and C(failed). If it did not fail, C(sr)
+      is as in RV(sr); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(srs)
+  type: list
+  elements: dict
+  sample:
+    - {name: vmstore, changed: true, failed: false, sr: {name: vmstore, type: nfs}}
+    - {name: backups, changed: false, failed: true, msg: SR backups is of type nfs; it needs server}
+tasks:
+  description: The XAPI tasks of the last operations of all, which go on.
+  returned: with O(srs) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.sr_plan import plan_sr
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.types import TYPES
 
@@ -303,7 +335,7 @@ SPEC = {
 
 
 def main() -> None:
-    XapiModule(SPEC, waits=True, mutually_exclusive=[("uuid", "new_name")]).converge("sr", plan_sr)
+    ListModule(SPEC, "srs", ["name", "uuid", "host"], waits=True, mutually_exclusive=[("uuid", "new_name")]).converge_each("sr", plan_sr)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,16 @@ options:
     description:
       - Name of the user or group, as the directory service knows it (C(olga), C(EXAMPLE\\xen-admins)), or uuid or identifier (SID) of a
         subject that the pool knows.
+      - Either this or O(subjects) is needed.
     type: str
-    required: true
+  subjects:
+    description:
+      - Several subjects in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        subject; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   state:
     description:
       - V(present) has access. V(absent) has none; sessions that are open go on.
@@ -49,12 +57,19 @@ EXAMPLES = r"""
   nobloat.xen.subject:
     name: olga
     state: absent
+
+- name: Several subjects in one run
+  nobloat.xen.subject:
+    role: vm-operator
+    subjects:
+      - {name: olga}
+      - {name: EXAMPLE\xen-admins, role: pool-admin}
 """
 
 RETURN = r"""
 subject:
   description: The subject as it is now, or would be in check mode. Empty when there is none.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -78,11 +93,23 @@ subject:
       type: list
       elements: str
       sample: [vm-operator]
+subjects:
+  description:
+    - What became of each subject, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(subject)
+      is as in RV(subject); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(subjects)
+  type: list
+  elements: dict
+  sample:
+    - {name: olga, changed: true, failed: false, subject: {name: olga, roles: [pool-operator]}}
+    - {name: nobody, changed: false, failed: true, msg: The directory service does not know nobody.}
 """
 
 from typing import Any
 
 from ansible_collections.nobloat.xen.plugins.module_utils.change import ChangeSet
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi import records
 from ansible_collections.nobloat.xen.plugins.module_utils.xapi.errors import XapiError
@@ -182,7 +209,7 @@ def give(module: XapiModule, ref: str, roles: dict[str, Record], wanted: list[st
 
 
 def main() -> None:
-    XapiModule(SPEC).converge("subject", plan)
+    ListModule(SPEC, "subjects", ["name"]).converge_each("subject", plan)
 
 
 if __name__ == "__main__":

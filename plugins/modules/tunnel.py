@@ -21,8 +21,16 @@ options:
   name:
     description:
       - Name or uuid of the private network. A network that does not exist is created.
+      - Either this or O(tunnels) is needed.
     type: str
-    required: true
+  tunnels:
+    description:
+      - Several tunnels in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        private network; those that it leaves out come from the module's own.
+      - They are worked on one after the other, in this order. One that fails does not keep the others from being done. The
+        module fails in the end and tells which and why.
+    type: list
+    elements: dict
   state:
     description:
       - With V(present), the hosts have a tunnel for the network.
@@ -88,12 +96,19 @@ EXAMPLES = r"""
   nobloat.xen.network:
     name: tenant7
     state: absent
+
+- name: Several private networks over the same transport, in one run
+  nobloat.xen.tunnel:
+    transport: storage
+    tunnels:
+      - {name: tenant1, vni: 101}
+      - {name: tenant2, vni: 102}
 """
 
 RETURN = r"""
 tunnel:
   description: The network as it is now, or would be in check mode; empty if it does not exist.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -113,9 +128,20 @@ tunnel:
       type: dict
       sample:
         xcp1: {protocol: vxlan, transport: migration}
+tunnels:
+  description:
+    - What became of each private network, C(name) as it was given, C(changed), and C(failed). If it did not fail, C(tunnel)
+      is as in RV(tunnel); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(tunnels)
+  type: list
+  elements: dict
+  sample:
+    - {name: tenants, changed: true, failed: false, tunnel: {name: tenants, vni: 71}}
+    - {name: guests, changed: false, failed: true, msg: "Say over which network the tunnels go: transport."}
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.network.tunnel_plan import plan_tunnel
 
 SPEC = {
@@ -131,7 +157,7 @@ SPEC = {
 
 
 def main() -> None:
-    XapiModule(SPEC).converge("tunnel", plan_tunnel)
+    ListModule(SPEC, "tunnels", ["name"]).converge_each("tunnel", plan_tunnel)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,21 @@ options:
   name:
     description:
       - Name or uuid of the VDI. A snapshot answers to its uuid only.
+      - Either this or O(vdis) is needed.
     type: str
-    required: true
+  vdis:
+    description:
+      - Several VDIs in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        VDI; those that it leaves out come from the module's own.
+      - They are worked on side by side, those of one guest one after the other. One that fails does not keep the others from
+        being done. The module fails in the end and tells which and why.
+    type: list
+    elements: dict
+  parallel:
+    description:
+      - How many VDIs of O(vdis) are worked on at the same time.
+    type: int
+    default: 10
   new_name:
     description:
       - Name that the VDI gets. A VDI that has it already is taken for the renamed one.
@@ -125,12 +138,21 @@ EXAMPLES = r"""
     name: db1-data
     sr: shared
     state: absent
+
+- name: Disks of several guests, in one run
+  nobloat.xen.vdi:
+    sr: vmstore
+    size: 20GiB
+    vdis:
+      - {name: web1 data, vm: web1}
+      - {name: web2 data, vm: web2}
+      - {name: db1 data, vm: db1, size: 100GiB}
 """
 
 RETURN = r"""
 vdi:
   description: The VDI as it is now, or would be in check mode; empty if it does not exist.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -199,10 +221,27 @@ vdi:
           description: Whether the disk is in use by a running guest.
           type: bool
           sample: true
+vdis:
+  description:
+    - What became of each, C(name), C(sr) as given, C(changed), and C(failed). If it did not fail, C(vdi)
+      is as in RV(vdi); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(vdis)
+  type: list
+  elements: dict
+  sample:
+    - {name: web1 data, changed: true, failed: false, vdi: {name: web1 data, size: 20GiB}}
+    - {name: web2 data, changed: false, failed: true, msg: VDI web2 data cannot shrink}
+tasks:
+  description: The XAPI tasks of the last operations of all, which go on.
+  returned: with O(vdis) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
 from ansible_collections.nobloat.xen.plugins.module_utils.common import COMMON_SPEC
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.storage.vdi_plan import plan_vdi
 
 SPEC = {
@@ -223,9 +262,9 @@ SPEC = {
 
 
 def main() -> None:
-    XapiModule(
-        SPEC, waits=True, required_by={"device": ["vm"], "mode": ["vm"], "bootable": ["vm"]}
-    ).converge("vdi", plan_vdi)
+    rules = {"required_by": {"device": ["vm"], "mode": ["vm"], "bootable": ["vm"]}}
+    module = ListModule(SPEC, "vdis", ["name", "sr"], parallel=True, waits=True, **rules)
+    module.converge_each("vdi", plan_vdi, lambda options: options["vm"] or ("VDI", options["name"]))
 
 
 if __name__ == "__main__":

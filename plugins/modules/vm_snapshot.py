@@ -14,6 +14,19 @@ description:
 author:
   - nobloat.xen contributors (@nobloat)
 options:
+  snapshots:
+    description:
+      - Several snapshots in one run, which reads the pool once for all. Each item takes the options of this module that are about one
+        snapshot; those that it leaves out come from the module's own.
+      - They are worked on side by side, those of one guest one after the other. One that fails does not keep the others from
+        being done. The module fails in the end and tells which and why.
+    type: list
+    elements: dict
+  parallel:
+    description:
+      - How many snapshots of O(snapshots) are worked on at the same time.
+    type: int
+    default: 10
   vm:
     description:
       - Name or uuid of the guest. It can be left out if O(name) is the uuid of a snapshot, such as one whose guest is gone.
@@ -21,8 +34,8 @@ options:
   name:
     description:
       - Name or uuid of the snapshot.
+      - Either this or O(snapshots) is needed.
     type: str
-    required: true
   state:
     description:
       - With V(present), the guest has a snapshot of that name. One that is there is never taken anew.
@@ -83,12 +96,18 @@ EXAMPLES = r"""
     vm: web1
     name: before upgrade
     state: absent
+
+- name: Snapshots of several guests before an upgrade
+  nobloat.xen.vm_snapshot:
+    snapshots:
+      - {vm: web1, name: before upgrade}
+      - {vm: web2, name: before upgrade}
 """
 
 RETURN = r"""
 snapshot:
   description: The snapshot as it is now, or would be in check mode; empty if it does not exist.
-  returned: success
+  returned: with O(name)
   type: dict
   contains:
     name:
@@ -120,14 +139,31 @@ snapshot:
       returned: with O(state=reverted)
       type: bool
       sample: true
+snapshots:
+  description:
+    - What became of each, C(vm), C(name) as given, C(changed), and C(failed). If it did not fail, C(snapshot)
+      is as in RV(snapshot); else C(msg) says why, C(leftovers) what could not be taken back, and C(gone) what was destroyed, if there
+      is any.
+  returned: with O(snapshots)
+  type: list
+  elements: dict
+  sample:
+    - {vm: web1, name: before, changed: true, failed: false, snapshot: {name: before, vm: web1}}
+    - {vm: web9, name: before, changed: false, failed: true, msg: "there is no VM with the name or uuid 'web9'"}
 task:
   description: The XAPI task of the last operation, which goes on.
   returned: with O(wait=false), if there was a long operation
   type: str
   sample: OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55
+tasks:
+  description: The XAPI tasks of the last operations of all, which go on.
+  returned: with O(snapshots) and O(wait=false), if there were long operations
+  type: list
+  elements: str
+  sample: ["OpaqueRef:0d3b2a9c-3f0e-4a83-9a1b-8c8b4b3a7d55"]
 """
 
-from ansible_collections.nobloat.xen.plugins.module_utils.module import XapiModule
+from ansible_collections.nobloat.xen.plugins.module_utils.many import ListModule
 from ansible_collections.nobloat.xen.plugins.module_utils.vm.snapshots import plan_snapshot
 
 SPEC = {
@@ -142,7 +178,8 @@ SPEC = {
 
 
 def main() -> None:
-    XapiModule(SPEC, waits=True).converge("snapshot", plan_snapshot)
+    module = ListModule(SPEC, "snapshots", ["vm", "name"], parallel=True, waits=True)
+    module.converge_each("snapshot", plan_snapshot, lambda options: options["vm"] or ("snapshot", options["name"]))
 
 
 if __name__ == "__main__":

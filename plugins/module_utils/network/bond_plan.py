@@ -41,7 +41,7 @@ def plan_bond(module: XapiModule) -> ChangeSet:
     network = records.find(xapi, "network", params["name"], required=False)
     picture = read_picture(xapi)
     ref = network["ref"] if network else None
-    changes = ChangeSet(f"bond {params['name']}", before=_view(picture, params["name"], network))
+    changes = ChangeSet(f"bond {params['name']}", before=_view(params, picture, network))
     present = params["state"] == "present"
     wanted = _hosts(params, picture)
     pool = next(iter(records.records(xapi, "pool").values()))
@@ -61,13 +61,15 @@ def plan_bond(module: XapiModule) -> ChangeSet:
     return changes
 
 
-def _view(picture: Picture, name: str, network: Record | None) -> dict[str, Any]:
+def _view(params: dict[str, Any], picture: Picture, network: Record | None) -> dict[str, Any]:
     known = {"name": network["name_label"], "uuid": network["uuid"]} if network else {}
-    return {
-        **known,
-        "hosts": bonds.bond_views(picture, network["ref"] if network else None),
-        "interfaces": interfaces(picture),
-    }
+    return {**known, **_shown(params, picture, network["ref"] if network else None)}
+
+
+def _shown(params: dict[str, Any], picture: Picture, network: str | None) -> dict[str, Any]:
+    """The bonds, and unless there are others in a list, what becomes of all that they may take from."""
+    views = bonds.bond_views(picture, network)
+    return {"hosts": views} if params["bonds"] else {"hosts": views, "interfaces": interfaces(picture)}
 
 
 def _hosts(params: dict[str, Any], picture: Picture) -> dict[str, dict[str, Any]]:
@@ -150,13 +152,13 @@ def _plan(
         _step_create(module, changes, picture, wish, made, mode, known)
         _step_reach(module, changes, picture, [old])
         bonds.draw_destroy(drawn, drawn.bonds[bond["ref"]])
-        bonds.draw_create(drawn, wish, ref, mode, known)
+        bonds.draw_create(drawn, wish, ref, mode, known, module.noted)
     for wish in plan.create:
         mode = params["mode"] or "balance-slb"
         bonds.check_properties(mode, properties)
         _step_create(module, changes, picture, wish, made, mode, properties)
         _step_reach(module, changes, picture, wish.nics)
-        bonds.draw_create(drawn, wish, ref, mode, properties)
+        bonds.draw_create(drawn, wish, ref, mode, properties, module.noted)
     for bond, new_mode, differing in plan.change:
         _step_change(module, changes, picture, bond, new_mode, differing)
         _step_reach(module, changes, picture, [picture.pifs[bond["master"]]])
@@ -164,7 +166,7 @@ def _plan(
         target["mode"] = new_mode or bond["mode"]
         target["properties"] = {**bonds.all_properties(target["mode"], bond["properties"]), **differing}
     if changes.steps:
-        changes.after.update(hosts=bonds.bond_views(drawn, ref), interfaces=interfaces(drawn))
+        changes.after.update(_shown(params, drawn, ref))
 
 
 def _step_reach(module: XapiModule, changes: ChangeSet, picture: Picture, pifs: list[Record]) -> None:

@@ -4,7 +4,7 @@
 """Bonds on plain records: what is wanted of each host, and what XAPI itself moves when a bond comes and goes."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,9 +138,9 @@ def primary(nics: Sequence[Record]) -> Record:
     return nics[0]
 
 
-def free_device(picture: Picture, host: str) -> str:
-    """The lowest bondN that the host does not have."""
-    used = {pif["device"] for pif in picture.on(host) if pif["bond_master_of"]}
+def free_device(picture: Picture, host: str, noted: Collection[tuple[str, str]]) -> str:
+    """The lowest bondN that the host does not have, and none of those noted."""
+    used = {pif["device"] for pif in picture.on(host) if pif["bond_master_of"]} | {device for where, device in noted if where == host}
     number = 0
     while f"bond{number}" in used:
         number += 1
@@ -155,10 +155,15 @@ def burden(picture: Picture, base: Record) -> list[str]:
     return found + ["a tunnel"] * bool(picture.tunnels_over(base))
 
 
-def draw_create(picture: Picture, wish: Wish, network: str, mode: str, properties: Mapping[str, str]) -> Record:
-    """Change the picture as Bond.create would: address, management, VLANs and tunnels move to the bond."""
+def draw_create(
+    picture: Picture, wish: Wish, network: str, mode: str, properties: Mapping[str, str], noted: set[Any] | None = None
+) -> Record:
+    """Change the picture as Bond.create would: address, management, VLANs and tunnels move to the bond. `noted`: devices that others of
+    a list will have."""
     nics = [picture.pifs[nic["ref"]] for nic in wish.nics]
-    first, device = primary(nics), free_device(picture, wish.host)
+    noted = set() if noted is None else noted
+    first, device = primary(nics), free_device(picture, wish.host, noted)
+    noted.add((wish.host, device))
     ref, master = f"new bond {wish.host} {device}", f"new PIF {wish.host} {device}"
     picture.pifs[master] = {
         **first, "ref": master, "device": device, "network": network, "bond_master_of": [ref], "bond_slave_of": NULL,

@@ -37,7 +37,7 @@ def plan_attach(module: XapiModule, changes: ChangeSet, disk: Disk, guest: Recor
     if mode == "rw" and changes.after["read_only"]:
         raise ValueError(f"{changes.title} is read-only; attach it with mode ro.")
     _refuse_second_writer(changes, disk, mode)
-    device = _position(changes, disk, guest, params["device"])
+    device = _position(changes, disk, guest, params["device"], module.noted)
     bootable = bool(params["bootable"])
     running = guest["power_state"] == "Running"
     where = f"{changes.title} to guest {guest['name_label']}"
@@ -75,14 +75,16 @@ def _refuse_second_writer(changes: ChangeSet, disk: Disk, mode: str) -> None:
         )
 
 
-def _position(changes: ChangeSet, disk: Disk, guest: Record, wanted: int | None) -> int:
+def _position(changes: ChangeSet, disk: Disk, guest: Record, wanted: int | None, noted: set[Any]) -> int:
     taken = {device_number(vbd) for vbd in disk.vbds.values() if vbd["VM"] == guest["ref"]}
+    taken |= {device for vm, device in noted if vm == guest["ref"]}  # for others of the list
     if wanted is None:
-        return next(number for number in count() if number not in taken | {CD_DEVICE})
+        wanted = next(number for number in count() if number not in taken | {CD_DEVICE})
     if not 0 <= wanted <= MAX_DEVICE:
         raise ValueError(f"device {wanted} is out of range; positions go from 0 to {MAX_DEVICE}.")
     if wanted in taken:
         raise ValueError(f"{changes.title}: guest {guest['name_label']} has something else at device {wanted}.")
+    noted.add((guest["ref"], wanted))
     return wanted
 
 

@@ -60,6 +60,8 @@ CASES = {
     "network with VLAN": ("network", {
         "name": "storage", "vlan": 20, "device": "eth1", "mtu": 9000, "default_locking_mode": "disabled", "bridge": "mystorage",
     }),
+    "networks of a list": ("network", {"device": "eth1", "networks": [{"name": "storage", "vlan": 20}, {"name": "backup", "vlan": 21}]}),
+    "snapshots of a list": ("vm_snapshot", {"snapshots": [{"vm": "running", "name": "before"}, {"vm": "halted", "name": "before"}]}),
     "bond": ("bond", {"name": "san", "members": ["eth2", "eth3"], "mode": "active-backup"}),
     "config drive": ("cloud_config", {"vm": "halted", "user_data": {"hostname": "halted"}}),
     "another config drive": (

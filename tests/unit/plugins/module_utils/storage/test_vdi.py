@@ -46,7 +46,7 @@ class Module:
 
     def __init__(self, **params):
         self.params = {**dict.fromkeys(SPEC), "purge": False, **params}
-        self.calls = []
+        self.calls, self.noted = [], set()
         self.xapi = SimpleNamespace(call=self.run)
 
     def run(self, method, *args, last=False):
