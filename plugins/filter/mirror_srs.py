@@ -30,8 +30,8 @@ options:
 
 EXAMPLES = r"""
 - name: An SR of the legs of each node
-  nobloat.xen.sr: "{{ item }}"
-  loop: "{{ mirror_legs | nobloat.xen.mirror_srs }}"
+  nobloat.xen.sr:
+    srs: "{{ mirror_legs | nobloat.xen.mirror_srs }}"
 """
 
 RETURN = r"""

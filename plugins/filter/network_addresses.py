@@ -21,18 +21,14 @@ options:
 EXAMPLES = r"""
 - name: Addresses
   nobloat.xen.pif:
-    host: "{{ item.host }}"
-    network: "{{ item.network }}"
-    ip_mode: "{{ item.ip_mode }}"
-    ip: "{{ item.ip | default(omit, true) }}"
-  loop: "{{ pool_network_networks | nobloat.xen.network_addresses }}"
+    pifs: "{{ pool_network_networks | nobloat.xen.network_addresses }}"
 """
 
 RETURN = r"""
 _value:
   description:
     - For each address C(network), C(host), C(ip_mode), C(ip) (with the length of the network), C(gateway), C(dns), C(purpose),
-      C(disallow_unplug), C(management). What is not said is null.
+      C(disallow_unplug). What is not said is null.
   type: list
   elements: dict
 """

@@ -23,18 +23,38 @@ HELD = ("san",)
 
 
 def addresses(networks: Iterable[Entry]) -> list[dict[str, Any]]:
-    """One entry for each address of a host: the options of module pif."""
+    """One entry for each address of a host: the options of module pif. What is not said is null."""
     return [
         {
             "network": network["name"],
             "host": host,
             **_mode(network, str(address)),
-            "dns": network.get("dns"),
-            "purpose": network.get("traffic"),
+            "dns": network.get("dns") or None,
+            "purpose": network.get("traffic") or None,
             "disallow_unplug": network.get("disallow_unplug", True if network.get("traffic") in HELD else None),
-            "management": bool(network.get("management")),
         }
         for network in networks for host, address in (network.get("addresses") or {}).items()
+    ]
+
+
+def management(networks: Iterable[Entry], last: str) -> list[dict[str, Any]]:
+    """The interfaces that carry the management, as options of module pif, that of the host `last` at the end."""
+    found = [{"network": network["name"], "host": host} for network in networks if network.get("management")
+             for host in network.get("addresses") or {}]
+    return sorted(found, key=lambda entry: entry["host"] == last)
+
+
+def options(networks: Iterable[Entry], bonds: Iterable[Entry] = ()) -> list[dict[str, Any]]:
+    """The networks themselves, as options of module network. `bonds`: what module bond says of its list, for those that lie over one:
+    its device is the same on all hosts unless somebody has made bonds there in another order."""
+    devices = {bond["name"]: next((host["device"] for host in bond["bond"]["hosts"].values()), None) for bond in bonds}
+    return [
+        {
+            "name": network["name"],
+            **{option: network.get(option) for option in ("description", "mtu", "tags", "vlan")},
+            "device": network.get("device") or devices.get(network.get("bond")),
+        }
+        for network in networks
     ]
 
 
@@ -42,7 +62,7 @@ def _mode(network: Entry, address: str) -> dict[str, Any]:
     if address == DHCP:
         return {"ip_mode": DHCP, "ip": None, "gateway": None}
     length = str(network.get("subnet", "")).partition("/")[2]
-    return {"ip_mode": "static", "ip": f"{address}/{length}", "gateway": network.get("gateway")}
+    return {"ip_mode": "static", "ip": f"{address}/{length}", "gateway": network.get("gateway") or None}
 
 
 def problems(

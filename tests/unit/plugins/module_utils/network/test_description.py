@@ -6,6 +6,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.nobloat.xen.plugins.module_utils.network.description import (
     addresses,
+    management,
+    options,
     problems,
 )
 
@@ -68,7 +70,22 @@ def test_addresses_one_by_one():
     first, *_rest = addresses(GOOD)
     assert first == {
         "network": "san", "host": "a", "ip_mode": "static", "ip": "10.20.0.1/24", "gateway": None, "dns": None,
-        "purpose": "san", "disallow_unplug": True, "management": False,
+        "purpose": "san", "disallow_unplug": True,
     }
     assert addresses([{"name": "n", "addresses": {"a": "dhcp"}}])[0]["ip_mode"] == "dhcp"
-    assert [entry["host"] for entry in addresses(GOOD) if entry["management"]] == ["a", "b"]
+    assert addresses([{"name": "n", "addresses": {"a": "dhcp"}, "dns": [], "traffic": ""}])[0]["dns"] is None
+
+
+def test_the_management_moves_last_where_it_is_told():
+    assert management(GOOD, "a") == [{"network": "office", "host": "b"}, {"network": "office", "host": "a"}]
+    assert [entry["host"] for entry in management(GOOD, "")] == ["a", "b"]
+
+
+def test_networks_as_module_network_takes_them():
+    made = [{"name": "world", "bond": {"hosts": {"a": {"device": "bond1"}, "b": {"device": "bond1"}}}}]
+    nothing = {"description": None, "mtu": None, "tags": None}
+    assert options([SAN, {**GOOD[2], "mtu": 9000, "tags": []}], made) == [
+        {"name": "san", **nothing, "vlan": 20, "device": "eth1"},
+        {"name": "guests", "description": None, "mtu": 9000, "tags": [], "vlan": 200, "device": "bond1"}]
+    assert options([GOOD[3]]) == [{"name": "inside", **nothing, "vlan": None, "device": None}]
+    assert options([GOOD[2]], [{"name": "world", "bond": {"hosts": {}}}])[0]["device"] is None
