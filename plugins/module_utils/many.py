@@ -175,15 +175,18 @@ class ListModule(XapiModule):
 
         def work(_module: XapiModule) -> dict[str, Any]:
             items = [Item(options, self.identity) for options in self.wanted]
-            with self.alone(lambda: self._plan(items, look(items)), lambda planned: [item.changes for item in planned], same) as (_, claim):
+            def again() -> Sequence[Item]:
+                return self._plan(items, look(items))
+
+            with self.alone(again, lambda planned: [item.changes for item in planned], same) as (_items, claim):
                 self._check(items)
                 if not self.check_mode:
                     tell = self.telling(claim)
                     side_by_side(lambda item: self._apply(item, tell), [item for item in items if item.changed], self._parallel())
-                    again = [item for item in items if isinstance(item.error, ApplyError) and claim.note(item.error)]
-                    if again:
-                        self._plan(again, look(again))
-                        side_by_side(lambda item: self._apply(item, tell), [item for item in again if item.changed], self._parallel())
+                    behind = [item for item in items if isinstance(item.error, ApplyError) and claim.note(item.error)]
+                    if behind:
+                        self._plan(behind, look(behind))
+                        side_by_side(lambda item: self._apply(item, tell), [item for item in behind if item.changed], self._parallel())
                     self._check(items)
                     finish([item for item in items if not item.error])
                     self._check(items)

@@ -233,7 +233,7 @@ def await_addresses(module: XapiModule, items: Sequence[Item]) -> None:
                 item.error = ValueError(f"{guest.title} stopped running while waiting for its IP address.")
             elif time.monotonic() - began > limit:
                 item.error = ValueError(f"{guest.title} runs, but has reported no IP address within {limit} seconds (ip_timeout). "
-                                       "Its guest agent may be missing, or its network without DHCP.")
+                                        "Its guest agent may be missing, or its network without DHCP.")
             else:
                 continue
             del waiting[ref]

@@ -31,9 +31,9 @@ def laid(*items, identity=("name",), **params):
 
 
 def test_an_entry_is_laid_over_the_modules_options():
-    one, two = laid({"name": "a", "vlan": "7"}, {"name": "b", "vlan": 8, "device": "eth2", "state": "absent", "purge": None})
-    assert one == {**PARAMS, "things": [{"name": "a", "vlan": "7"}, {"name": "b", "vlan": 8, "device": "eth2", "state": "absent",
-                                                                    "purge": None}], "name": "a", "vlan": 7}
+    given = [{"name": "a", "vlan": "7"}, {"name": "b", "vlan": 8, "device": "eth2", "state": "absent", "purge": None}]
+    one, two = laid(*given)
+    assert one == {**PARAMS, "things": given, "name": "a", "vlan": 7}
     assert (two["vlan"], two["device"], two["state"], two["purge"], two["timeout"]) == (8, "eth2", "absent", True, 60)
 
 
