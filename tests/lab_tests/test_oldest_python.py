@@ -18,7 +18,6 @@ from lab_tests.old_python import give, python36, with_python
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = yaml.safe_load((ROOT / "tests/lab/demo.yml").read_text(encoding="utf-8"))
-pytestmark = pytest.mark.long
 BACKUP = {"mirror_backup_volume": {"vg": "vg0", "size": "400m"}}
 
 
@@ -60,6 +59,7 @@ def test_site(world: World) -> None:
     assert world.sh("node1", "ls /run/nobloat.xen | wc -l") == "1"
 
 
+@pytest.mark.long
 def test_backup_and_restore_of_a_file(world: World) -> None:
     world.sh("web1", "mkdir -p /srv/etc; head -c 2000000 /dev/urandom > /srv/etc/random; sync; sha256sum < /srv/etc/random > /root/sum")
     world.play("backup", mirror_backup_method="files", **BACKUP)
@@ -70,6 +70,7 @@ def test_backup_and_restore_of_a_file(world: World) -> None:
     assert world.sh("node2", "ls /srv/backup | grep -c tar || true") == "0"
 
 
+@pytest.mark.long
 def test_growth(world: World) -> None:
     before = int(world.sh("web1", "df --output=size -B1 /srv | tail -1"))
     world.play("guest_grow", guest="web1", disk="data", size="640MiB")
@@ -77,6 +78,7 @@ def test_growth(world: World) -> None:
     assert world.mirror() == "[UU]"
 
 
+@pytest.mark.long
 def test_a_node_dies_and_returns(world: World) -> None:
     world.lab.kill(["node1"])
     world.play("node_recover", node="node1", fenced=["node1"])

@@ -144,8 +144,13 @@ def attack(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize("how", ["owner", "link", "file", "0777", "0770", "0701", "1777"])
 def test_a_place_of_others_is_refused(tmp_path: Path, how: str) -> None:
     place = attack(tmp_path, how)
-    play = played(tmp_path / "play", [task("look", "leg_backup_info", {"volume": "/a"})])
-    assert f"{place} is not a folder that only its user may enter" in message(play)
+    said = []
+    for send in (False, True):
+        shell = program.command("", sys.executable, send).replace(program.PLACE, str(place))
+        done = subprocess.run(["sh", "-c", shell], input=program.archive()[1] + b"{}", capture_output=True, check=True)
+        said.append(done.stdout.decode())
+    assert said[0] == f"{program.MARK}absent\n", "what is there is not run"
+    assert f"{place} is not a folder that only its user may enter" in said[1]
     assert not (tmp_path / "owned").exists()
 
 
