@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,8 @@ class ListModule(XapiModule):
     `identity`: the options that say which object it is. `parallel`: entries may be changed side by side.
     """
 
+    _total, _ended = 0, itertools.count(1)  # how many are changed, and how many have been
+
     def __init__(
         self, spec: Mapping[str, Mapping[str, Any]], items: str, identity: Sequence[str], *, parallel: bool = False, noun: str = "",
         apart: Sequence[Sequence[str]] = (), **rules: Any
@@ -182,6 +185,7 @@ class ListModule(XapiModule):
                 self._check(items)
                 if not self.check_mode:
                     tell = self.telling(claim)
+                    self._begin(items)
                     side_by_side(lambda item: self._apply(item, tell), [item for item in items if item.changed], self._parallel())
                     behind = [item for item in items if isinstance(item.error, ApplyError) and claim.note(item.error)]
                     if behind:
@@ -208,12 +212,21 @@ class ListModule(XapiModule):
                 item.error = error
         return items
 
-    @staticmethod
-    def _apply(item: Item, tell: Callable[[str], None]) -> None:
+    def _apply(self, item: Item, tell: Callable[[str], None]) -> None:
         try:
             item.changes.apply(tell)
         except ApplyError as error:
             item.error = error
+        self._tell(item)
+
+    def _begin(self, items: Sequence[Item]) -> None:
+        self._total, self._ended = sum(item.changed for item in items), itertools.count(1)
+
+    def _tell(self, item: Item) -> None:
+        """Tell how far a list is."""
+        if self._total > 1:
+            ended = "has failed" if item.error else "is done"
+            self.progress(f"{item.changes.title or item.name} {ended} ({next(self._ended)} of {self._total})")
 
     def _in_groups(self, look: Look, group: Callable[[Options], Hashable] | None) -> list[Item]:
         items = [Item(options, self.identity) for options in self.wanted]
@@ -221,6 +234,7 @@ class ListModule(XapiModule):
         self._plan(items, plan)
         if self.check_mode:
             return items
+        self._begin(items)
         groups: dict[Hashable, list[Item]] = {}
         for item in items:
             groups.setdefault(group(item.options) if group else "", []).append(item)
@@ -236,6 +250,7 @@ class ListModule(XapiModule):
                 self._plan([item], plan)
             if item.changed:
                 self._alone(item, look)
+                self._tell(item)
                 planned, plan = False, None
 
     def _alone(self, item: Item, look: Look) -> None:

@@ -44,7 +44,10 @@ class Module(ListModule):
         self.wanted = [{"name": name} for name in names]
         self.check_mode, self.detached, self.xapi, self.rivals = check_mode, [], pool, rivals
         self.lanes = SimpleNamespace(session=lambda: pool)
-        self.result, self.claimed = None, []
+        self.result, self.claimed, self.told = None, [], []
+
+    def progress(self, text):
+        self.told.append(text)
 
     def telling(self, claim):
         return lambda text: None
@@ -116,6 +119,7 @@ def test_one_that_fails_keeps_no_other_from_being_done():
     assert sorted(pool.networks) == ["ref-a", "ref-b"]
     assert module.result["msg"] == "2 of 4 networks failed. wrong: No such device; bad: create network bad: No room."
     assert [told["failed"] for told in module.result["networks"]] == [True, False, True, False]
+    assert module.told == ["network a is done (1 of 3)", "network bad has failed (2 of 3)", "network b is done (3 of 3)"]
 
 
 def test_side_by_side_each_has_a_thread():
