@@ -114,7 +114,6 @@ def main(guests: Sequence[int], rounds: int, count: int) -> None:
                 node = node or node_tasks(world, count, rounds)
             finally:
                 world.lab.down()
-    table(
-        "Mirrored guests of two nodes", ["guests", *(text for what in ("site.yml, first run, s", "nothing to do, s", "node_recover, s")
-                                                    for text in (what, f"of {guests[0]}"))], rows(found))
+    head = [text for what in ("site.yml, first run, s", "nothing to do, s", "node_recover, s") for text in (what, f"of {guests[0]}")]
+    table("Mirrored guests of two nodes", ["guests", *head], rows(found))
     table(f"One task of {count} on a node with nothing to do, best of {rounds}, without the start of the play", tasks.HEAD, node)
