@@ -39,7 +39,7 @@ PATIENCE = 10.0
 
 MODULES = "ansible_collections.nobloat.xen.plugins.modules."
 for _path in Path(__file__).parents[1].glob("modules/*.py"):
-    if "XapiModule" in _path.read_text(encoding="utf-8"):
+    if "- nobloat.xen.xapi\n" in _path.read_text(encoding="utf-8"):  # the documentation of the login
         import_module(MODULES + _path.stem)
 
 
