@@ -40,7 +40,7 @@ class Core:
 
     version: str
     interpreters: tuple[str, ...]
-    package: str  # the `ansible` release of this core, with the community collections that roles for nodes use
+    package: str  # the `ansible` release of this core, with the collections that tests compare ours with
 
     @property
     def interpreter(self) -> str | None:
