@@ -75,6 +75,10 @@ class Sight:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lanes.session(), name)
 
+    def call(self, method: str, *args: Any) -> Any:
+        """Of whichever thread it is when it is called: plans keep it for their steps."""
+        return self._lanes.session().call(method, *args)
+
     @contextmanager
     def looking(self) -> Iterator[None]:
         self._looking = True

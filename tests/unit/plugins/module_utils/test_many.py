@@ -180,3 +180,12 @@ def test_what_steps_read_is_not_remembered():
         first, again = records(sight, "network")["ref-a"], records(sight, "network")["ref-a"]
         assert first == again and first is not again and first["MTU"] == 1500
     assert find(sight, "network", "b")["uuid"] == "uuid-b" and len(records(sight, "network")) == 2
+
+
+def test_a_call_that_a_plan_keeps_is_of_the_thread_that_makes_it():
+    pools = [Pool(), Pool()]
+    sight = Sight(SimpleNamespace(session=lambda: pools[0]), frozenset())
+    kept = sight.call
+    sight._lanes.session = lambda: pools[1]
+    kept("VBD.destroy", "ref")
+    assert (pools[0].asked, pools[1].asked) == ([], ["VBD.destroy"])
