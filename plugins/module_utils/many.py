@@ -182,6 +182,7 @@ class ListModule(XapiModule):
 
         def work(_module: XapiModule) -> dict[str, Any]:
             items = [Item(options, self.identity) for options in self.wanted]
+
             def again() -> Sequence[Item]:
                 return self._plan(items, look(items))
 
