@@ -458,7 +458,7 @@ class Marks:
                 if any(map(evaluates, value)):
                     return wrap_var(value)  # a mark on a key alone is lost
                 self._keys.update(value)
-            return {key: texts[item] if isinstance(item, str) else item if type(item) in _NOTHING_IN_THEM else self.of(item)
+            return {key: texts[item] if isinstance(item, str) else item if isinstance(item, _NOTHING_IN_THEM) else self.of(item)
                     for key, item in value.items()}
         if kind is list:
             return [texts[item] if isinstance(item, str) else self.of(item) for item in value]
